@@ -1,0 +1,216 @@
+"""Everything that can be asked for by name, as plain tables.
+
+The tables are static so that a typo is answered in a fraction of a second: nothing here imports
+TensorFlow. Tests hold them equal to what Keras itself offers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfapp.errors import UnknownName, UsageError
+
+MODELS: Mapping[str, str] = {
+    "cnn": "tfapp.models.cnn:CNN",
+    "course": "tfapp.models.course:Course",
+    "mlp": "tfapp.models.mlp:MLP",
+    "parallel_block": "tfapp.models.parallel_block:ParallelBlocks",
+    "quadratic": "tfapp.models.quadratic:Quadratic",
+    "raw_mlp": "tfapp.models.raw_mlp:RawMLP",
+    "resnet": "tfapp.models.resnet:ResNet",
+    "two_layer": "tfapp.models.two_layer:TwoLayer",
+}
+
+# Sources that need no network and no path.
+EMBEDDED: tuple[str, ...] = ("breast_cancer", "digits", "iris", "wine")
+SYNTHETIC: tuple[str, ...] = (
+    "synthetic/blobs",
+    "synthetic/coefficients",
+    "synthetic/images",
+    "synthetic/linear",
+)
+
+LOSSES: Mapping[str, str] = {
+    "binary_crossentropy": "BinaryCrossentropy",
+    "binary_focal_crossentropy": "BinaryFocalCrossentropy",
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
+    "categorical_generalized_cross_entropy": "CategoricalGeneralizedCrossEntropy",
+    "categorical_hinge": "CategoricalHinge",
+    "cosine_similarity": "CosineSimilarity",
+    "dice": "Dice",
+    "hinge": "Hinge",
+    "huber": "Huber",
+    "kl_divergence": "KLDivergence",
+    "log_cosh": "LogCosh",
+    "mae": "MeanAbsoluteError",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+    "mean_squared_error": "MeanSquaredError",
+    "mse": "MeanSquaredError",
+    "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
+    "poisson": "Poisson",
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+    "squared_hinge": "SquaredHinge",
+    "tversky": "Tversky",
+}
+# Ours beside Keras's: the model's own output is what is minimized.
+OUTPUT_LOSS = "model_output"
+
+METRICS: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "auc": "AUC",
+    "f1_score": "F1Score",
+    "mae": "MeanAbsoluteError",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+    "mean_squared_error": "MeanSquaredError",
+    "mse": "MeanSquaredError",
+    "precision": "Precision",
+    "r2_score": "R2Score",
+    "recall": "Recall",
+    "root_mean_squared_error": "RootMeanSquaredError",
+    "top_5_accuracy": "SparseTopKCategoricalAccuracy",
+}
+
+# What every Keras optimizer takes besides its own arguments.
+OPTIMIZER_OPTIONS: tuple[str, ...] = (
+    "clipnorm",
+    "clipvalue",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "global_clipnorm",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "loss_scale_factor",
+    "name",
+    "use_ema",
+    "weight_decay",
+)
+# Keras class, then the arguments of its own.
+OPTIMIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "adadelta": ("Adadelta", ("epsilon", "rho")),
+    "adafactor": (
+        "Adafactor",
+        ("beta_2_decay", "clip_threshold", "epsilon_1", "epsilon_2", "relative_step"),
+    ),
+    "adagrad": ("Adagrad", ("epsilon", "initial_accumulator_value")),
+    "adam": ("Adam", ("amsgrad", "beta_1", "beta_2", "epsilon")),
+    "adamax": ("Adamax", ("beta_1", "beta_2", "epsilon")),
+    "adamw": ("AdamW", ("amsgrad", "beta_1", "beta_2", "epsilon")),
+    "ftrl": (
+        "Ftrl",
+        (
+            "beta",
+            "initial_accumulator_value",
+            "l1_regularization_strength",
+            "l2_regularization_strength",
+            "l2_shrinkage_regularization_strength",
+            "learning_rate_power",
+        ),
+    ),
+    "lamb": ("Lamb", ("beta_1", "beta_2", "epsilon")),
+    "lion": ("Lion", ("beta_1", "beta_2")),
+    "muon": (
+        "Muon",
+        (
+            "adam_beta_1",
+            "adam_beta_2",
+            "adam_lr_ratio",
+            "adam_weight_decay",
+            "epsilon",
+            "exclude_embeddings",
+            "exclude_layers",
+            "momentum",
+            "muon_a",
+            "muon_b",
+            "muon_c",
+            "nesterov",
+            "ns_steps",
+            "rms_rate",
+        ),
+    ),
+    "nadam": ("Nadam", ("beta_1", "beta_2", "epsilon")),
+    "rmsprop": ("RMSprop", ("centered", "epsilon", "momentum", "rho")),
+    "schedule_free_adamw": ("ScheduleFreeAdamW", ("beta_1", "beta_2", "epsilon", "warmup_steps")),
+    "sgd": ("SGD", ("momentum", "nesterov")),
+}
+
+# Keras class (`None`: the rate stays), then the arguments a user may set; the peak rate is the
+# optimizer's `learning_rate`, and `warmup_steps` works before each of them.
+SCHEDULES: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
+    "constant": (None, ()),
+    "cosine": ("CosineDecay", ("alpha", "decay_steps")),
+    "cosine_restarts": (
+        "CosineDecayRestarts",
+        ("alpha", "first_decay_steps", "m_mul", "t_mul"),
+    ),
+    "exponential": ("ExponentialDecay", ("decay_rate", "decay_steps", "staircase")),
+    "inverse_time": ("InverseTimeDecay", ("decay_rate", "decay_steps", "staircase")),
+    "piecewise": ("PiecewiseConstantDecay", ("boundaries", "values")),
+    "polynomial": ("PolynomialDecay", ("cycle", "decay_steps", "end_learning_rate", "power")),
+}
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> None:
+    """Refuses a `name` that is neither in `known` nor an import path.
+
+    Raises:
+        UnknownName: With the nearest known name.
+    """
+    if is_import_path(name):
+        return
+    known = tuple(known)
+    if name not in known:
+        raise UnknownName(
+            kind,
+            name,
+            known,
+            f"For your own, give an import path such as 'mypackage.{kind}s:Mine'.",
+        )
+
+
+def is_import_path(name: str) -> bool:
+    """Tells whether `name` has the form `package.module:Object`."""
+    module, colon, attribute = name.partition(":")
+    return (
+        bool(colon)
+        and attribute.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    )
+
+
+def import_object(kind: str, path: str) -> Any:
+    """Imports what `package.module:Object` names, from installed packages or the working folder.
+
+    Args:
+        kind: What it is to be, for the error message, e.g. `model`.
+        path: An import path for which `is_import_path` holds.
+
+    Raises:
+        UsageError: The module is not found, does not import, or lacks the object.
+    """
+    module_name, _, attribute = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # the `tfapp` program starts without the working folder on the path
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{kind} {path!r}: no module named {error.name!r}; it was looked for in {here} and"
+            " among the installed packages. Run from the folder that holds it, or install it."
+        ) from error
+    except Exception as error:
+        raise UsageError(
+            f"{kind} {path!r}: importing {module_name} raised {type(error).__name__}: {error}."
+            " Mend the module, or see where with --debug."
+        ) from error
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise UnknownName(f"object in {module_name}", attribute, public)
+    return getattr(module, attribute)

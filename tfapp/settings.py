@@ -1,0 +1,51 @@
+"""What the environment says; the only module that reads it.
+
+TFAPP_RUNS          where runs go (default `runs`)
+TFAPP_SAVED_MODELS  where exports go (default `saved_models`)
+TFAPP_DATA          where prepared data sets are kept (else TFDS_DATA_DIR, else TFDS's default)
+TFAPP_DEBUG         anything but empty or 0: show tracebacks
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and switches taken from the environment.
+
+    Attributes:
+        runs: Folder of run directories.
+        saved_models: Folder of exported models.
+        data: Folder of prepared data sets.
+        debug: Whether errors show their traceback.
+    """
+
+    runs: Path
+    saved_models: Path
+    data: Path
+    debug: bool
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Returns the settings in `environ` (default: this process's environment)."""
+    env = os.environ if environ is None else environ
+    default_data = Path("~/tensorflow_datasets").expanduser()
+    return Settings(
+        runs=Path(env.get("TFAPP_RUNS") or "runs"),
+        saved_models=Path(env.get("TFAPP_SAVED_MODELS") or "saved_models"),
+        data=Path(env.get("TFAPP_DATA") or env.get("TFDS_DATA_DIR") or default_data),
+        debug=env.get("TFAPP_DEBUG", "0") not in ("", "0"),
+    )
+
+
+def quiet_tensorflow() -> None:
+    """Lets TensorFlow's C++ side log errors only, unless the user has chosen a level.
+
+    Must run before TensorFlow is imported; only the command line calls it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
