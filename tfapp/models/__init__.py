@@ -1,0 +1,55 @@
+"""The models that can be asked for by name, and how one of them, or the user's own, is built.
+
+    from tfapp.models import build_model, list_models
+
+    [model.name for model in list_models()]          # TensorFlow is not imported
+    build_model("mlp", {"hidden": [64]}, feature_shape=(8, 8, 1), outputs=10)
+
+Importing this package imports nothing heavy: every public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfapp.models.catalogue import ModelSummary as ModelSummary
+    from tfapp.models.catalogue import OutputKind as OutputKind
+    from tfapp.models.catalogue import list_models as list_models
+    from tfapp.models.registry import build_model as build_model
+    from tfapp.models.report import Argument as Argument
+    from tfapp.models.report import ModelReport as ModelReport
+    from tfapp.models.report import VariableRow as VariableRow
+    from tfapp.models.report import describe_model as describe_model
+
+_HOMES = {
+    "Argument": "report",
+    "ModelReport": "report",
+    "ModelSummary": "catalogue",
+    "OutputKind": "catalogue",
+    "VariableRow": "report",
+    "build_model": "registry",
+    "describe_model": "report",
+    "list_models": "catalogue",
+}
+__all__ = [
+    "Argument",
+    "ModelReport",
+    "ModelSummary",
+    "OutputKind",
+    "VariableRow",
+    "build_model",
+    "describe_model",
+    "list_models",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
