@@ -1,0 +1,55 @@
+"""Data: from a name or a path to batches.
+
+    splits = load_splits(config.data, data_dir=settings.data)
+    preprocess = fit_preprocess(splits, config.data.scaling)
+    batches = training_batches(splits.train, batch_size=64, seed=0)
+
+Names are imported on first use, so `import tfapp.data` is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfapp.data.encode import encode_rows as encode_rows
+    from tfapp.data.encode import read_examples as read_examples
+    from tfapp.data.examples import load_examples as load_examples
+    from tfapp.data.inspection import describe_source as describe_source
+    from tfapp.data.inspection import list_sources as list_sources
+    from tfapp.data.inspection import prepare_source as prepare_source
+    from tfapp.data.pipeline import evaluation_batches as evaluation_batches
+    from tfapp.data.pipeline import read_batch as read_batch
+    from tfapp.data.pipeline import steps_per_epoch as steps_per_epoch
+    from tfapp.data.pipeline import training_batches as training_batches
+    from tfapp.data.preprocess import Preprocess as Preprocess
+    from tfapp.data.preprocess import fit_preprocess as fit_preprocess
+    from tfapp.data.sources import find_source as find_source
+    from tfapp.data.sources import load_splits as load_splits
+    from tfapp.data.splits import ArraySplit as ArraySplit
+    from tfapp.data.splits import Column as Column
+    from tfapp.data.splits import DataInfo as DataInfo
+    from tfapp.data.splits import Splits as Splits
+    from tfapp.data.splits import StreamSplit as StreamSplit
+    from tfapp.data.true_labels import read_labels as read_labels
+
+_MODULES = {
+    "encode": ("encode_rows", "read_examples"),
+    "examples": ("load_examples",),
+    "inspection": ("describe_source", "list_sources", "prepare_source"),
+    "pipeline": ("evaluation_batches", "read_batch", "steps_per_epoch", "training_batches"),
+    "preprocess": ("Preprocess", "fit_preprocess"),
+    "sources": ("find_source", "load_splits"),
+    "true_labels": ("read_labels",),
+    "splits": ("ArraySplit", "Column", "DataInfo", "Splits", "StreamSplit"),
+}
+_HOMES = {name: module for module, public in _MODULES.items() for name in public}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,162 @@
+"""Batches of a split, in an order that is a pure function of (seed, epoch).
+
+    batches = iter(training_batches(splits.train, batch_size=64, seed=0))
+    features, labels = next(batches)     # [B, *feature_shape] raw values, [B]
+
+Nothing of the order is kept anywhere: `first_step=n` gives exactly what the uninterrupted stream
+would have given from step n on, so a resumed run needs no saved iterator. The order stays the same
+on one version of TensorFlow; another version may draw other permutations.
+
+B is the batch size, N the number of examples.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfapp.data.splits import ArraySplit, Split, StreamSplit
+from tfapp.errors import UsageError
+
+# A stream is shuffled inside blocks: as many examples as fit this many bytes, at most so many.
+BLOCK_BYTES = 256 * 2**20
+BLOCK_EXAMPLES = 10_000
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Returns the number of batches that hold `size` examples; the last may be smaller."""
+    return math.ceil(size / batch_size)
+
+
+def training_batches(
+    split: Split, *, batch_size: int, seed: int, first_step: int = 0
+) -> tf.data.Dataset:
+    """Returns the endless batches of training from `first_step` on.
+
+    Every epoch holds every example once; its last batch may be smaller than the others. For an
+    `ArraySplit` starting in the middle costs nothing; a `StreamSplit` is read up to there.
+
+    Args:
+        split: Where the examples are.
+        batch_size: B, at least 1.
+        seed: Decides the order of every epoch; 0 or more.
+        first_step: Number of batches to leave out, counted from the start of training.
+
+    Returns:
+        Dataset of `([B, *feature_shape], [B])`, raw features and labels.
+
+    Raises:
+        UsageError: `first_step` is negative.
+    """
+    if first_step < 0:
+        raise UsageError(f"first_step is {first_step}; steps are counted from 0.")
+    epoch, offset = divmod(first_step, steps_per_epoch(split.size, batch_size))
+    epochs = tf.data.Dataset.counter(tf.constant(epoch, tf.int64))
+    # TensorFlow takes 64-bit seeds; a longer one is folded.
+    seeds = tf.constant(seed % 2**63, tf.int64)
+    if isinstance(split, ArraySplit):
+        batches = _shuffled_arrays(split, batch_size, epochs, seeds, (epoch, offset))
+    else:
+        batches = _shuffled_stream(split, batch_size, epochs, seeds).skip(offset)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """Returns the batches of one pass in stored order, `([B, *feature_shape], [B])`."""
+    if isinstance(split, StreamSplit):
+        batches = split.dataset.batch(batch_size)
+        steps = steps_per_epoch(split.size, batch_size)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    else:
+        order = tf.range(split.size, dtype=tf.int64)
+        starts = tf.data.Dataset.range(0, split.size, batch_size)
+        batches = _gather(split, starts.map(lambda start: order[start : start + batch_size]))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def read_batch(split: Split, *, batch_size: int, seed: int, step: int) -> tuple[Any, Any]:
+    """Returns the batch that training saw at `step`, to look into it when its loss was not finite.
+
+    Returns:
+        `[B, *feature_shape]` raw features and `[B]` labels.
+    """
+    batches = training_batches(split, batch_size=batch_size, seed=seed, first_step=step)
+    features, labels = next(iter(batches))
+    return features, labels
+
+
+def epoch_order(size: int, seed: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns `[N]` int64: the order in which an `ArraySplit` is read in `epoch`.
+
+    Args:
+        size: N.
+        seed: Scalar int64.
+        epoch: Scalar int64, counted from 0.
+    """
+    indices = tf.range(size, dtype=tf.int64)
+    return tf.random.experimental.stateless_shuffle(indices, seed=tf.stack([seed, epoch]))
+
+
+def _shuffled_arrays(
+    split: ArraySplit,
+    batch_size: int,
+    epochs: tf.data.Dataset,
+    seed: tf.Tensor,
+    start: tuple[int, int],
+) -> tf.data.Dataset:
+    first_epoch, offset = start
+    steps = steps_per_epoch(split.size, batch_size)
+
+    def indices(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = epoch_order(split.size, seed, epoch)
+        begin = tf.where(epoch == first_epoch, tf.constant(offset, tf.int64), 0)
+        batches = tf.data.Dataset.range(begin, steps)
+        return batches.map(lambda step: order[step * batch_size : (step + 1) * batch_size])
+
+    return _gather(split, epochs.flat_map(indices))
+
+
+def _gather(split: ArraySplit, indices: tf.data.Dataset) -> tf.data.Dataset:
+    """Maps a dataset of `[B]` indices to batches, one gather for a whole batch."""
+    # Captured tensors are inputs of the mapped function, so no array becomes a graph constant;
+    # on the CPU because that is where tf.data works.
+    with tf.device("CPU:0"):
+        features = tf.convert_to_tensor(split.features)
+        labels = tf.convert_to_tensor(split.labels)
+    load = split.load
+    if load is None:
+        return indices.map(lambda i: (tf.gather(features, i), tf.gather(labels, i)))
+    return indices.map(
+        lambda i: (load(tf.gather(features, i)), tf.gather(labels, i)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _shuffled_stream(
+    split: StreamSplit, batch_size: int, epochs: tf.data.Dataset, seed: tf.Tensor
+) -> tf.data.Dataset:
+    """Shuffles inside blocks: `Dataset.shuffle` would also depend on TensorFlow's global seed."""
+    block = block_examples(split)
+
+    def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        def shuffle(number: tf.Tensor, examples: Any) -> Any:
+            features, labels = examples
+            key = tf.random.fold_in(tf.stack([seed, epoch]), number)
+            order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(labels)[0]), key)
+            return tf.gather(features, order), tf.gather(labels, order)
+
+        blocks = split.dataset.batch(block).enumerate().map(shuffle)
+        return blocks.unbatch().batch(batch_size)
+
+    return epochs.flat_map(batches)
+
+
+def block_examples(split: StreamSplit) -> int:
+    """Returns how many examples of a stream are held, and shuffled, at a time."""
+    features, _ = split.dataset.element_spec
+    example_bytes = max(1, features.shape.num_elements() * features.dtype.size)
+    return max(1, min(BLOCK_EXAMPLES, BLOCK_BYTES // example_bytes, split.size))
