@@ -1,3 +1,70 @@
-"""Train, evaluate and export Keras models with explicit gradient tapes."""
+"""Train, evaluate and export Keras models with explicit gradient tapes.
+
+Everything that the command line does is a function here:
+
+    import tfapp
+
+    run = tfapp.train_model(tfapp.Config(model={"name": "cnn"}, train={"epochs": 5}))
+    tfapp.evaluate_run(run.path).metrics
+    tfapp.export_run(run.path).path
+
+Names are imported on first use, so `import tfapp` costs nothing and loads no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfapp.config import Config as Config
+    from tfapp.config import load_config as load_config
+    from tfapp.data.inspection import describe_source as describe_source
+    from tfapp.data.inspection import list_sources as list_sources
+    from tfapp.data.inspection import prepare_source as prepare_source
+    from tfapp.errors import TfappError as TfappError
+    from tfapp.evaluation import evaluate_run as evaluate_run
+    from tfapp.export.saved_model import export_run as export_run
+    from tfapp.models.catalogue import list_models as list_models
+    from tfapp.models.report import describe_model as describe_model
+    from tfapp.prediction import load_model as load_model
+    from tfapp.prediction import predict as predict
+    from tfapp.prediction import predict_rows as predict_rows
+    from tfapp.report.figures import draw_confusion as draw_confusion
+    from tfapp.report.figures import draw_curves as draw_curves
+    from tfapp.runs import compare_runs as compare_runs
+    from tfapp.runs import find_run as find_run
+    from tfapp.runs import list_runs as list_runs
+    from tfapp.runs import show_run as show_run
+    from tfapp.training.train import plan_training as plan_training
+    from tfapp.training.train import resume_training as resume_training
+    from tfapp.training.train import train_model as train_model
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "config": ("Config", "load_config"),
+    "data.inspection": ("describe_source", "list_sources", "prepare_source"),
+    "errors": ("TfappError",),
+    "evaluation": ("evaluate_run",),
+    "export.saved_model": ("export_run",),
+    "models.catalogue": ("list_models",),
+    "models.report": ("describe_model",),
+    "prediction": ("load_model", "predict", "predict_rows"),
+    "report.figures": ("draw_confusion", "draw_curves"),
+    "runs": ("compare_runs", "find_run", "list_runs", "show_run"),
+    "training.train": ("plan_training", "resume_training", "train_model"),
+}
+_HOMES = {name: module for module, public in _MODULES.items() for name in public}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from tfapp import names
 from tfapp.errors import ConfigError, MissingError, UnknownName, did_you_mean
@@ -47,13 +55,18 @@ class OpenSection(BaseModel):
         """The keys beside the declared ones."""
         return dict(self.model_extra or {})
 
-    def refuse_unknown(self, what: str, known: Iterable[str]) -> None:
-        """Raises `ValueError` naming each option that is not in `known`."""
+    def check_options(self, what: str, known: Iterable[str]) -> None:
+        """Raises `ValueError` naming each option that is not in `known` or is text."""
         known = sorted({*known, *type(self).model_fields})
         problems = [
             f"{what} has no option {key!r}.{did_you_mean(key, known)} It takes: {', '.join(known)}."
             for key in self.options
             if key not in known
+        ]
+        problems += [  # no option of Keras's is text; `.9` and `1e-3x` come here from `--set`
+            f"{what} takes a number for {key}, e.g. 0.9, found {value!r}."
+            for key, value in self.options.items()
+            if key in known and isinstance(value, str)
         ]
         if problems:
             raise ValueError(" ".join(problems))
@@ -76,9 +89,10 @@ class DataConfig(Section):
     classes: list[str] | None = Field(
         None, description="class names in order; default: as found in the data"
     )
-    scaling: Literal["standard", "minmax", "none"] = Field(
-        "standard",
-        description="standard: mean 0, deviation 1; minmax: 0 to 1; both over the training split",
+    scaling: Literal["auto", "standard", "minmax", "none"] = Field(
+        "auto",
+        description="standard: mean 0, deviation 1; minmax: 0 to 1; both over the training split;"
+        " auto: standard, but none for a model that takes features as they are",
     )
     image_size: tuple[Positive, Positive] | None = Field(
         None, description="[height, width] that images of a folder are resized to"
@@ -116,7 +130,7 @@ class OptimizerConfig(OpenSection):
         _check_name("optimizer", self.name, names.OPTIMIZERS)
         if not names.is_import_path(self.name):
             own = names.OPTIMIZERS[self.name][1]
-            self.refuse_unknown(f"optimizer {self.name!r}", (*own, *names.OPTIMIZER_OPTIONS))
+            self.check_options(f"optimizer {self.name!r}", (*own, *names.OPTIMIZER_OPTIONS))
         return self
 
 
@@ -130,14 +144,13 @@ class ScheduleConfig(OpenSection):
     def _known(self) -> ScheduleConfig:
         if self.name not in names.SCHEDULES:
             raise ValueError(str(UnknownName("schedule", self.name, names.SCHEDULES)))
-        self.refuse_unknown(f"schedule {self.name!r}", names.SCHEDULES[self.name][1])
+        self.check_options(f"schedule {self.name!r}", names.SCHEDULES[self.name][1])
         return self
 
 
 class EarlyStoppingConfig(Section):
     """Ends a run whose monitored value has stopped improving."""
 
-    monitor: str = Field("auto", description="auto: val_accuracy, or val_loss for regression")
     patience: Positive = Field(5, description="epochs without improvement")
     min_delta: float = Field(0.0, ge=0, description="least change that counts as improvement")
 
@@ -145,9 +158,10 @@ class EarlyStoppingConfig(Section):
 class CheckpointConfig(Section):
     """What is kept on disk while a run goes on."""
 
-    every_steps: Positive | None = Field(None, description="default: at the end of each epoch")
+    every_steps: Positive | None = Field(
+        None, description="besides the best epoch, once a minute, and the end"
+    )
     keep: Positive = Field(3, description="newest checkpoints kept; the best is kept besides")
-    monitor: str = Field("auto", description="what decides which is best")
 
 
 class TrainConfig(Section):
@@ -161,8 +175,11 @@ class TrainConfig(Section):
     class_weights: Literal["balanced"] | list[float] | None = Field(
         None, description="weight of each class in the loss, in the order of the classes"
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="what layers compute in; variables stay float32"
+    )
+    monitor: str = Field(
+        "auto", description="decides the best checkpoint; auto: val_accuracy, else val_loss"
     )
     early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -172,6 +189,16 @@ class TrainConfig(Section):
     def _known_loss(cls, name: str) -> str:
         _check_name("loss", name, (*names.LOSSES, names.OUTPUT_LOSS, "auto"))
         return name
+
+    @field_validator("class_weights", mode="wrap")
+    @classmethod
+    def _known_weights(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:  # one line, not one for each form it may have
+            raise ValueError(
+                f"expected 'balanced' or a number for each class, e.g. [1.0, 2.5], found {value!r}"
+            ) from error
 
     @field_validator("metrics")
     @classmethod
@@ -223,12 +250,14 @@ def load_config(
     """
     values = {} if path is None else _read_toml(path)
     problems: list[str] = []
+    typed = [*(environment or {}), *(overrides or {})]
     for key, value in (environment or {}).items():
         _assign(values, key, value)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        if equals:
+        if equals and key.strip():
             _assign(values, key.strip(), _parse_value(text.strip()))
+            typed.append(key.strip())
         else:
             problems.append(f"--set {assignment}: expected key=value, e.g. --set train.epochs=3")
     for key, value in (overrides or {}).items():
@@ -236,10 +265,12 @@ def load_config(
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        problems += [_explain(item) for item in error.errors()]
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            in_file = path and not any(key.startswith(t) or t.startswith(key) for t in typed)
+            problems.append((f"{path}: " if in_file else "") + _explain(item))
     if problems:
-        where = f"{path}: " if path else ""
-        raise ConfigError(where + problem for problem in problems)
+        raise ConfigError(problems)
     return config
 
 
@@ -276,11 +307,14 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _explain(item: Any) -> str:
     """Turns one pydantic error into `key: what is wrong, what is right`."""
-    path = [str(part) for part in item["loc"] if part not in ("list[float]", "literal['balanced']")]
+    path = [str(part) for part in item["loc"]]
     key = ".".join(path) or "config"
     if item["type"] == "extra_forbidden":
         known = _keys_of(path[:-1])
         return f"{key}: unknown.{did_you_mean(path[-1], known)} Known: {', '.join(known)}."
+    if item["type"] == "model_type":
+        keys = ", ".join(f"{key}.{name}" for name in _keys_of(path))
+        return f"{key}: a table, not a value, found {item['input']!r}. Its keys: {keys}."
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{key}: {message}"

@@ -165,12 +165,13 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
     if is_import_path(name):
         return
     known = tuple(known)
+    plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
     if name not in known:
         raise UnknownName(
             kind,
             name,
             known,
-            f"For your own, give an import path such as 'mypackage.{kind}s:Mine'.",
+            f"For your own, give an import path such as 'mypackage.{plural}:Mine'.",
         )
 
 
@@ -205,7 +206,7 @@ def import_object(kind: str, path: str) -> Any:
             f"{kind} {path!r}: no module named {error.name!r}; it was looked for in {here} and"
             " among the installed packages. Run from the folder that holds it, or install it."
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard exits when imported
         raise UsageError(
             f"{kind} {path!r}: importing {module_name} raised {type(error).__name__}: {error}."
             " Mend the module, or see where with --debug."

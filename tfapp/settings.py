@@ -43,9 +43,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def quiet_tensorflow() -> None:
-    """Lets TensorFlow's C++ side log errors only, unless the user has chosen a level.
+def tensorflow_log_level() -> str | None:
+    """Returns `TF_CPP_MIN_LOG_LEVEL` if the user has set it."""
+    return os.environ.get("TF_CPP_MIN_LOG_LEVEL")
 
-    Must run before TensorFlow is imported; only the command line calls it.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+def keras_backend() -> str:
+    """Returns the backend that Keras will start with."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"

@@ -1,0 +1,77 @@
+"""The command line: a thin shell over public functions.
+
+Only the command that was asked for is imported, and TensorFlow only inside its body, so that help
+and typos are answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+import tfapp
+from tfapp.cli.errors import report_error
+from tfapp.errors import ExitCode
+
+COMMANDS: dict[str, str] = {
+    "train": "Train a model into a new run directory.",
+    "evaluate": "Measure a run's model on one split.",
+    "predict": "Predict with a run or a SavedModel.",
+    "export": "Write a run's model as the next numbered SavedModel.",
+    "data": "List, show and prepare data sets.",
+    "models": "List and show models.",
+    "runs": "List, show and compare runs.",
+    "doctor": "Show what this installation consists of and whether it works.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by a table and imports each when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"tfapp.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with:  tfapp train --data digits --model mlp",
+)
+@click.version_option(tfapp.__version__, prog_name="tfapp")
+def cli() -> None:
+    """Train, evaluate and export Keras models with explicit gradient tapes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; never raises and never exits.
+
+    Args:
+        arguments: Words after `tfapp`; those of this process when omitted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = cli.main(
+            words, prog_name="tfapp", standalone_mode=False, auto_envvar_prefix="TFAPP"
+        )
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except BaseException as error:  # every ending gets its sentence and its code
+        return report_error(error, debug="--debug" in words)
+    return result if isinstance(result, int) else ExitCode.DONE

@@ -27,6 +27,8 @@ class Quadratic(keras.Model):
     """
 
     output_kind: ClassVar[OutputKind] = "objective"
+    # The coefficients are the function itself: scaled ones would be another function.
+    takes_raw_features: ClassVar[bool] = True
 
     def __init__(self, *, name: str = "quadratic", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype, autocast=False)

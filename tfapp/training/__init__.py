@@ -1,0 +1,1 @@
+"""Training: one step under a tape, a loop that runs it, a controller around the loop."""

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfapp.config import load_config
+from tfapp.errors import Diverged, ExitCode, Interrupted, RunExists, UsageError
+from tfapp.runs import Run, show_run, summarize_run
+from tfapp.training.checkpoints import Checkpoints
+from tfapp.training.restore import load_trained
+from tfapp.training.train import plan_training, resume_training, train_model
+from tfapp.training.writers import Writer
+
+# 108 training examples: 9 steps an epoch.
+IRIS = {
+    "data.source": "iris",
+    "data.batch_size": 12,
+    "model.options": {"hidden": [8], "dropout": 0.2},
+    "train.epochs": 4,
+}
+FULL = IRIS | {
+    "train.optimizer": {
+        "name": "adamw",
+        "learning_rate": 0.01,
+        "weight_decay": 0.01,
+        "global_clipnorm": 1.0,
+        "use_ema": True,
+        "ema_momentum": 0.9,
+    },
+    "train.schedule": {"name": "cosine", "warmup_steps": 5},
+}
+
+
+def config_of(settings, **more):
+    return load_config(overrides=settings | more)
+
+
+def all_variables(run, step):
+    """Every tensor of a checkpoint by its key."""
+    reader = tf.train.load_checkpoint(str(Checkpoints(run.checkpoints).path(step) / "variables"))
+    return {
+        key: reader.get_tensor(key)
+        for key in reader.get_variable_to_shape_map()
+        if "VARIABLE_VALUE" in key
+    }
+
+
+class StopAfter:
+    """Asks for a stop once a step is reached; as writer it learns the step."""
+
+    def __init__(self, step, code=ExitCode.INTERRUPTED):
+        self.step, self.code, self.reached = step, code, 0
+
+    def __call__(self):
+        return self.code if self.reached >= self.step else None
+
+    @property
+    def writer(self):
+        stop = self
+
+        class Watch(Writer):
+            def progress(self, progress):
+                stop.reached = progress.step
+
+        return Watch()
+
+
+def test_a_run_leaves_everything_a_reader_needs(tmp_path):
+    result = train_model(config_of(IRIS), runs=tmp_path, name="mine")
+    run = Run(tmp_path / "mine")
+    assert result.path == run.path
+    assert (result.state, result.epoch, result.step) == ("done", 4, 36)
+    names = {path.name for path in run.path.iterdir()}
+    assert names >= {
+        "config.toml",
+        "environment.json",
+        "data.json",
+        "samples.npz",
+        "status.json",
+        "metrics.jsonl",
+        "log.txt",
+        "checkpoints",
+        "tensorboard",
+    }
+    rows = run.metrics()
+    assert [(r["split"], r["step"]) for r in rows] == [
+        (split, step) for step in (9, 18, 27, 36) for split in ("train", "validation")
+    ]
+    best = max(r["accuracy"] for r in rows if r["split"] == "validation")
+    assert result.best == pytest.approx(best)
+    assert summarize_run(run).state == "done"
+    assert show_run(run).checkpoints[-1] == "step-000000036"
+    assert (tmp_path / "latest").resolve() == run.path.resolve()
+
+
+def test_the_resolved_config_trains_the_same_again(tmp_path):
+    first = train_model(config_of(IRIS), runs=tmp_path, name="first")
+    second = train_model(Run(first.path).config(), runs=tmp_path, name="second")
+    assert Run(second.path).config() == Run(first.path).config()
+    assert second.validation == first.validation
+    for a, b in zip(
+        all_variables(Run(first.path), 36).values(),
+        all_variables(Run(second.path), 36).values(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_tensorboard_reads_both_splits_under_one_tag(tmp_path):
+    result = train_model(config_of(IRIS), runs=tmp_path)
+    rows = Run(result.path).metrics()
+    for split in ("train", "validation"):
+        events = EventAccumulator(str(result.path / "tensorboard" / split))
+        events.Reload()
+        found = [
+            (e.step, tf.make_ndarray(e.tensor_proto).item()) for e in events.Tensors("accuracy")
+        ]
+        assert found == [
+            (r["step"], pytest.approx(r["accuracy"])) for r in rows if r["split"] == split
+        ]
+
+
+@pytest.mark.parametrize("stop_at", [13, 18])
+def test_a_stopped_run_continues_to_the_same_end(tmp_path, stop_at):
+    config = config_of(FULL, **{"train.checkpoint.every_steps": stop_at})
+    whole = train_model(config, runs=tmp_path, name="whole")
+    stop = StopAfter(stop_at)
+    with pytest.raises(Interrupted, match=r"Continue with: tfapp train --resume") as caught:
+        train_model(config, runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
+    assert caught.value.exit_code == ExitCode.INTERRUPTED
+    run = Run(tmp_path / "cut")
+    assert summarize_run(run).state == "interrupted"
+    resumed = resume_training(run)
+    assert resumed.validation == whole.validation
+    assert [r["step"] for r in run.metrics()] == [r["step"] for r in Run(whole.path).metrics()]
+    before, after = all_variables(Run(whole.path), 36), all_variables(run, 36)
+    assert before.keys() == after.keys()
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key], err_msg=key)
+
+
+def test_sigterm_has_its_own_exit_code(tmp_path):
+    stop = StopAfter(1, ExitCode.TERMINATED)
+    with pytest.raises(Interrupted) as caught:
+        train_model(config_of(IRIS), runs=tmp_path, writers=[stop.writer], stop=stop)
+    assert caught.value.exit_code == 143
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
+    stop = StopAfter(18)
+    config = config_of(IRIS, **{"train.checkpoint.every_steps": 5})
+    with pytest.raises(Interrupted):
+        train_model(config, runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
+    run = Run(tmp_path / "cut")
+    newest = Checkpoints(run.checkpoints).newest()
+    data = run.checkpoints / f"step-{newest:09d}" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    notes = []
+
+    class Listen(Writer):
+        def note(self, text):
+            notes.append(text)
+
+    result = resume_training(run, writers=[Listen()])
+    assert result.step == 36
+    assert f"passed over step-{newest:09d}" in "".join(notes)
+
+
+def test_a_complete_run_is_not_resumed_but_can_be_made_longer(tmp_path):
+    result = train_model(config_of(IRIS), runs=tmp_path, name="mine")
+    with pytest.raises(UsageError, match=r"is complete: 36 of 36 steps.*--epochs 8"):
+        resume_training(result.path)
+    longer = resume_training(result.path, epochs=6)
+    assert (longer.step, Run(result.path).config().train.epochs) == (54, 6)
+
+
+def test_a_run_that_is_still_going_is_not_resumed(tmp_path, digits_run):
+    status = digits_run.read_json("status.json") | {"state": "running", "pid": 1}
+    digits_run.write_json("status.json", status)
+    with pytest.raises(UsageError, match="is still being trained by process 1"):
+        resume_training(digits_run)
+
+
+def test_changed_data_is_refused(tmp_path):
+    table = tmp_path / "rows.csv"
+    rows = [f"{i},{i % 7},{'ab'[i % 2]}" for i in range(60)]
+    table.write_text("\n".join(["x,y,label", *rows]))
+    stop = StopAfter(1)
+    with pytest.raises(Interrupted):
+        train_model(
+            config_of(IRIS, **{"data.source": str(table)}),
+            runs=tmp_path,
+            name="mine",
+            writers=[stop.writer],
+            stop=stop,
+        )
+    table.write_text(
+        "\n".join(["x,y,label", *(row.replace(",a", ",b") for row in rows[:20]), *rows[20:]])
+    )
+    with pytest.raises(UsageError, match="the data has changed since run mine began"):
+        resume_training(tmp_path / "mine")
+
+
+def test_early_stopping_ends_a_run_that_does_not_improve(tmp_path):
+    config = config_of(
+        IRIS,
+        **{
+            "train.epochs": 50,
+            "train.early_stopping": {"patience": 2},
+            "train.optimizer.learning_rate": 1e-9,
+        },
+    )
+    result = train_model(config, runs=tmp_path)
+    assert (result.state, result.epoch) == ("stopped early", 3)
+    with pytest.raises(UsageError, match="stopped early at step 27, as its config asks"):
+        resume_training(result.path)
+
+
+def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    config = config_of(
+        IRIS,
+        **{
+            "train.optimizer": {"name": "sgd", "learning_rate": 1e18},
+            "train.checkpoint.every_steps": 1,
+        },
+    )
+    with pytest.raises(Diverged, match=r"step \d+: .* \(\d+ of \d+ values: (Inf|NaN)\)") as caught:
+        train_model(config, runs=tmp_path, name="mine")
+    assert caught.value.exit_code == ExitCode.DIVERGED
+    run = Run(tmp_path / "mine")
+    assert summarize_run(run).state == "diverged"
+    newest = Checkpoints(run.checkpoints).newest()
+    assert f"step {newest + 1}:" in str(caught.value)
+    assert all(np.isfinite(v).all() for v in all_variables(run, newest).values())
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated_and_loaded(tmp_path):
+    result = train_model(config_of(FULL), runs=tmp_path)
+    run = Run(result.path)
+    trained = load_trained(run, step=36)
+    stored = all_variables(run, 36)
+    state = json.loads((Checkpoints(run.checkpoints).path(36) / "state.json").read_text())
+    paths = [path for path, _, _ in state["variables"]["optimizer"]]
+    averages = [
+        stored[f"optimizer/{index:04d}/.ATTRIBUTES/VARIABLE_VALUE"]
+        for index, path in enumerate(paths)
+        if path.endswith("_average")
+    ]
+    for variable, average in zip(
+        trained.predictor.model.trainable_variables, averages, strict=True
+    ):
+        np.testing.assert_array_equal(np.array(variable), average)
+
+
+def test_balanced_weights_make_the_rare_class_count(tmp_path):
+    table = tmp_path / "rows.csv"
+    rows = [f"{(i * 37) % 101 - 50},{'rare' if i % 10 == 0 else 'often'}" for i in range(200)]
+    table.write_text("\n".join(["x,label", *rows]))
+    settings = IRIS | {"data.source": str(table), "train.class_weights": "balanced"}
+    from tfapp.training.assembly import assemble
+
+    parts = assemble(load_config(overrides=settings), data_dir=tmp_path)
+    labels = parts.splits.train.labels
+    counts = np.bincount(labels)
+    logits = tf.zeros([2, 2])
+    for index in range(2):
+        loss = float(parts.loss(tf.constant([index, index]), logits))
+        assert loss == pytest.approx(np.log(2) * len(labels) / (2 * counts[index]), rel=1e-5)
+
+
+def test_a_taken_name_is_refused_before_anything_is_written(tmp_path, digits_run):
+    before = sorted(p.name for p in digits_run.path.rglob("*"))
+    with pytest.raises(RunExists, match="--resume digits"):
+        train_model(config_of(IRIS), runs=digits_run.path.parent, name="digits")
+    assert sorted(p.name for p in digits_run.path.rglob("*")) == before
+
+
+def test_a_plan_tells_sizes_and_writes_no_run(tmp_path):
+    plan = plan_training(config_of(IRIS), runs=tmp_path / "runs")
+    assert plan.sizes == {"train": 108, "validation": 12, "test": 30}
+    # 4 inputs to 8 to 3 classes, weights and biases
+    assert plan.parameters == 4 * 8 + 8 + 8 * 3 + 3
+    assert (plan.steps_per_epoch, plan.total_steps) == (9, 36)
+    assert 'loss = "sparse_categorical_crossentropy"' in plan.config
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_quadratic_follows_its_closed_form(tmp_path):
+    """(w - 5)^2 by gradient descent at 0.01 from 0: w_n = 5 (1 - 0.98^n)."""
+    config = load_config(
+        overrides={
+            "data.source": "synthetic/coefficients",
+            "model.name": "quadratic",
+            "train.optimizer": {"name": "sgd", "learning_rate": 0.01},
+            "train.epochs": 5,
+        }
+    )
+    result = train_model(config, runs=tmp_path)
+    (weight,) = load_trained(Run(result.path), step=result.step).predictor.model.variables
+    assert float(weight) == pytest.approx(5 * (1 - 0.98**result.step), rel=1e-5)
+
+
+def test_status_is_json_that_says_who_trains(tmp_path, digits_run):
+    status = json.loads((digits_run.path / "status.json").read_text())
+    assert status["state"] == "done"
+    assert status["step"] == status["total_steps"]
+
+
+def test_a_run_whose_folder_vanished_is_reported(tmp_path, digits_run):
+    shutil.rmtree(digits_run.checkpoints)
+    from tfapp.errors import MissingError
+
+    with pytest.raises(MissingError, match="no checkpoint in"):
+        load_trained(digits_run)

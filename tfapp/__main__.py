@@ -1,0 +1,7 @@
+"""`python -m tfapp`."""
+
+import sys
+
+from tfapp.cli import main
+
+sys.exit(main())

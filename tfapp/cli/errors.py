@@ -1,0 +1,58 @@
+"""How an error is told: one sentence on stderr, and the exit code of its kind."""
+
+from __future__ import annotations
+
+import traceback
+
+import click
+
+from tfapp.errors import ExitCode, TfappError, did_you_mean
+from tfapp.settings import read_settings
+
+
+def report_error(error: BaseException, *, debug: bool) -> int:
+    """Writes what the user should read and returns the exit code.
+
+    Args:
+        error: Whatever ended the command.
+        debug: Whether the traceback is shown; `TFAPP_DEBUG` has the same effect.
+    """
+    debug = debug or read_settings().debug
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, TfappError):
+        for line in str(error).splitlines():
+            click.echo(f"error: {line}", err=True)
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        click.echo("error: interrupted before anything could be saved", err=True)
+        return ExitCode.INTERRUPTED
+    if isinstance(error, MemoryError):
+        click.echo("error: out of memory. Use a smaller data.batch_size or model.", err=True)
+        return ExitCode.FAILED
+    name = type(error).__name__
+    reason = str(error).strip().split("\n")[0] or "no reason given"
+    click.echo(
+        f"error: {name}: {reason}" + ("" if debug else " Run again with --debug to see where."),
+        err=True,
+    )
+    return ExitCode.FAILED
+
+
+def _usage(error: click.ClickException) -> int:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption):
+        known = [o for p in context.command.params for o in p.opts] if context else []
+        message = f"no option {error.option_name}.{did_you_mean(error.option_name, known)}"
+    elif context is not None and isinstance(context.command, click.Group):
+        word = next(iter(context.protected_args or context.args or []), None)
+        known = context.command.list_commands(context)
+        if message.startswith("No such command") and (word := message.split("'")[1]):
+            message = f"no command {word!r}.{did_you_mean(word, known)} Known: {', '.join(known)}."
+    click.echo(f"error: {message}", err=True)
+    if context is not None:
+        click.echo(f"Try: {context.command_path} --help", err=True)
+    return ExitCode.USAGE

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM ask for a clean end first; a second signal ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from tfapp.errors import ExitCode
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], ExitCode | None]]:
+    """Gives a function that returns the exit code once a signal has come, `None` before.
+
+    The handlers that were there return at the end of the block.
+    """
+    received: list[ExitCode] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+        signal.signal(number, before[signal.Signals(number)])
+        click.echo("\nsaving; once more to quit without", err=True)
+
+    def request() -> ExitCode | None:
+        return received[0] if received else None
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may set handlers
+        return
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

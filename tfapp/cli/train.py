@@ -1,0 +1,218 @@
+"""`tfapp train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from tfapp.cli import options
+
+if TYPE_CHECKING:
+    from tfapp.config import Config
+    from tfapp.training.session import TrainedRun
+
+# Named option to config key.
+_KEYS = {
+    "data": "data.source",
+    "model": "model.name",
+    "epochs": "train.epochs",
+    "batch_size": "data.batch_size",
+    "learning_rate": "train.optimizer.learning_rate",
+    "optimizer": "train.optimizer.name",
+    "loss": "train.loss",
+    "seed": "seed",
+    "name": "name",
+}
+_EPILOG = """\b
+Examples:
+  tfapp train --data digits --model mlp
+  tfapp train examples/digits_cnn.toml --set train.epochs=5
+  tfapp train --data photos/ --model cnn --set data.image_size=[64,64]
+  tfapp train --resume"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--data", metavar="SOURCE", help="Embedded name, TFDS name, or a path.")
+@click.option("--model", metavar="NAME", help="Registered name, or mypackage.models:Mine.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training split.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Examples of one step.")
+@click.option("--learning-rate", type=float, help="The rate, or the peak of the schedule.")
+@click.option("--optimizer", metavar="NAME", help="Keras optimizer.")
+@click.option("--loss", metavar="NAME", help="Keras loss.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, dropout and order.")
+@click.option("--name", help="Label of the run, part of its directory's name.")
+@options.assignments
+@click.option("--run", "run_name", metavar="NAME", help="Exact name of the new run directory.")
+@click.option(
+    "--resume",
+    metavar="[RUN]",
+    is_flag=False,
+    flag_value="latest",
+    help="Continue a run where it stopped; the latest if none is named.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, write nothing.")
+@options.runs_folder
+@options.json_output
+@options.common
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    run_name: str | None,
+    resume: str | None,
+    dry_run: bool,
+    runs: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **named: Any,
+) -> None:
+    """Train a model into a new run directory.
+
+    CONFIG is a TOML file; without one the defaults train an MLP on digits. Later wins: defaults,
+    file, TFAPP_TRAIN_... variables, --set, named options.
+    """
+    if resume is not None:
+        _refuse_with_resume(context, config, assignments, run_name, dry_run)
+        result = _resume(resume, runs, named["epochs"], quiet)
+    else:
+        checked = _load(context, config, assignments, named)
+        if dry_run:
+            _show_plan(checked, runs, as_json)
+            return
+        result = _train(checked, runs, run_name, quiet)
+    _show(result, as_json, quiet)
+
+
+def _load(
+    context: click.Context,
+    path: Path | None,
+    assignments: tuple[str, ...],
+    named: dict[str, Any],
+) -> Config:
+    from tfapp.config import load_config
+
+    given: dict[bool, dict[str, Any]] = {True: {}, False: {}}
+    for option, key in _KEYS.items():
+        if named[option] is not None:
+            source = context.get_parameter_source(option)
+            given[source is ParameterSource.ENVIRONMENT][key] = named[option]
+    return load_config(path, assignments, environment=given[True], overrides=given[False])
+
+
+def _refuse_with_resume(
+    context: click.Context,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    run_name: str | None,
+    dry_run: bool,
+) -> None:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _KEYS
+        if name != "epochs" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    given += ["CONFIG"] * (config is not None) + ["--set"] * bool(assignments)
+    given += ["--run"] * (run_name is not None) + ["--dry-run"] * dry_run
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)} cannot go with --resume: a run continues with its own config."
+            " Only --epochs may change, to train it longer.",
+            context,
+        )
+
+
+def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> TrainedRun:
+    from tfapp.cli.quiet import load_tensorflow
+    from tfapp.cli.signals import stop_on_signals
+    from tfapp.data.sources import find_source
+    from tfapp.runs import check_free
+    from tfapp.settings import read_settings
+
+    settings = read_settings()
+    find_source(config.data.source, settings.data)
+    check_free(runs or settings.runs, name)
+    load_tensorflow()
+    from tfapp.cli.progress import progress_writer
+    from tfapp.training.train import train_model
+
+    with stop_on_signals() as stop:
+        return train_model(
+            config, runs=runs, name=name, writers=[progress_writer(quiet=quiet)], stop=stop
+        )
+
+
+def _resume(name: str, runs: Path | None, epochs: int | None, quiet: bool) -> TrainedRun:
+    from tfapp.cli.quiet import load_tensorflow
+    from tfapp.cli.signals import stop_on_signals
+    from tfapp.runs import find_run
+    from tfapp.settings import read_settings
+
+    run = find_run(name, runs or read_settings().runs)
+    load_tensorflow()
+    from tfapp.cli.progress import progress_writer
+    from tfapp.training.train import resume_training
+
+    with stop_on_signals() as stop:
+        return resume_training(
+            run, epochs=epochs, writers=[progress_writer(quiet=quiet)], stop=stop
+        )
+
+
+def _show_plan(config: Config, runs: Path | None, as_json: bool) -> None:
+    from tfapp.cli.console import print_json, print_pairs
+    from tfapp.cli.quiet import load_tensorflow
+    from tfapp.data.sources import find_source
+    from tfapp.settings import read_settings
+
+    find_source(config.data.source, read_settings().data)
+    load_tensorflow()
+    from tfapp.training.train import plan_training
+
+    plan = plan_training(config, runs=runs)
+    if as_json:
+        print_json(plan)
+        return
+    click.echo(plan.config)
+    print_pairs(
+        [
+            ("parameters", plan.parameters),
+            ("input", list(plan.feature_shape)),
+            ("output", list(plan.output_shape)),
+            ("examples", ", ".join(f"{size:,} {name}" for name, size in plan.sizes.items())),
+            ("steps", f"{plan.total_steps:,} ({plan.steps_per_epoch:,} an epoch)"),
+            ("would write", f"{plan.runs}/"),
+        ]
+    )
+
+
+def _show(result: TrainedRun, as_json: bool, quiet: bool) -> None:
+    from tfapp.cli.console import print_json, print_pairs, say
+    from tfapp.report.figures import draw_curves
+    from tfapp.runs import Run
+
+    figure = draw_curves(Run(result.path))
+    if as_json:
+        print_json(result)
+        return
+    print_pairs(
+        [
+            ("run", result.path),
+            ("state", f"{result.state} after {result.epoch} epochs, {result.step:,} steps"),
+            ("time", f"{result.seconds:.1f} s"),
+            *((f"validation {name}", value) for name, value in result.validation.items()),
+            (
+                f"best {result.monitor}",
+                f"{result.best:.6g} at step {result.best_step}"
+                if result.best is not None
+                else None,
+            ),
+            ("curves", figure),
+        ]
+    )
+    say(f"next: tfapp evaluate {result.path}", quiet=quiet)

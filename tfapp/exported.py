@@ -1,0 +1,114 @@
+"""What an exported model looks like from outside: its folders, its card, its named inputs.
+
+Writers (`tfapp.export`) and readers (`tfapp.prediction`) share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import re
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfapp.data.splits import Column, DataInfo
+from tfapp.errors import ExportError
+
+CARD = "tfapp.json"
+
+
+def find_version(path: Path) -> Path | None:
+    """Returns the SavedModel at `path`, or the newest version in it; `None` if there is none."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    numbers = versions(path)
+    return path / str(numbers[-1]) if numbers else None
+
+
+def versions(folder: Path) -> list[int]:
+    """Returns the numbers of the versions in a folder, lowest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Reads the card of a SavedModel and checks that its files are the ones that were written.
+
+    Raises:
+        ExportError: There is no card, or a file is missing or changed.
+    """
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        files = card["files"]
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"{folder} has no {CARD}: it was not exported by tfapp. Export one with tfapp export."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{folder / CARD} is damaged ({error}); export the run again.") from error
+    for name, checksum in files.items():
+        file = folder / name
+        if not file.is_file() or sha256(file) != checksum:
+            what = "is not what was written" if file.is_file() else "is missing"
+            raise ExportError(
+                f"the SavedModel {folder} is damaged: {name} {what}. Export the run"
+                f" {card.get('run', '')} again with tfapp export."
+            )
+    return card
+
+
+def sha256(file: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def input_specs(info: DataInfo) -> dict[str, tf.TensorSpec]:
+    """Returns the named inputs that raw examples are sent as, in the order of the columns."""
+    columns = info.columns or ()
+    if any(column.vocabulary is not None for column in columns):
+        return {
+            name: tf.TensorSpec(
+                [None], tf.float32 if column.vocabulary is None else tf.string, name
+            )
+            for name, column in zip(input_names(columns), columns, strict=True)
+        }
+    name = "image" if len(info.feature_shape) == 3 else "features"
+    return {name: tf.TensorSpec([None, *info.feature_shape], info.feature_dtype, name)}
+
+
+def input_names(columns: tuple[Column, ...]) -> list[str]:
+    """Returns a name for each column that TensorFlow takes as the name of an input.
+
+    Everything but letters, digits and `_` becomes `_`; a Python keyword, a leading digit and a
+    name that is taken get a `_` more: `sepal length (cm)` becomes `sepal_length_cm`.
+    """
+    given: list[str] = []
+    for column in columns:
+        name = re.sub(r"\W+", "_", column.name, flags=re.ASCII).strip("_") or "column"
+        if name[0].isdigit():
+            name = f"_{name}"
+        while keyword.iskeyword(name) or name in given:
+            name += "_"
+        given.append(name)
+    return given
+
+
+def named_inputs(info: DataInfo, features: Any) -> dict[str, tf.Tensor]:
+    """Turns raw features `[B, *feature_shape]` into the named inputs of `input_specs`."""
+    specs = input_specs(info)
+    columns = info.columns or ()
+    if all(column.vocabulary is None for column in columns):
+        return {name: tf.constant(features, spec.dtype) for name, spec in specs.items()}
+    inputs = {}
+    for index, (column, spec) in enumerate(zip(columns, specs.values(), strict=True)):
+        values = features[:, index]
+        if column.vocabulary is not None:
+            texts = ("", *column.vocabulary)  # code 0 stands for a text that training never saw
+            values = [texts[int(code)] for code in values]
+        inputs[spec.name] = tf.constant(values, spec.dtype)
+    return inputs

@@ -1,0 +1,131 @@
+"""Figures of a run, as SVG files that any browser shows.
+
+Drawn with matplotlib's object interface: nothing global is touched, so a notebook's own figures
+and backend stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tfapp.evaluation import Evaluation
+from tfapp.runs import Run, write_whole
+
+_COLORS = {"train": "#4c78a8", "validation": "#e45756"}
+_NOT_CURVES = ("split", "step", "epoch")
+
+
+def draw_curves(run: Run) -> Path | None:
+    """Draws loss, metrics and learning rate over steps into `plots/curves.svg`.
+
+    Returns:
+        The file; `None` when no epoch was finished.
+    """
+    rows = run.metrics()
+    if not rows:
+        return None
+    names = list(dict.fromkeys(key for row in rows for key in row if key not in _NOT_CURVES))
+    figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _draw_curve(axes, name, rows)
+    figure.suptitle(run.name, fontsize=10)
+    return _save(figure, run.plots / "curves.svg")
+
+
+def draw_confusion(evaluation: Evaluation) -> Path | None:
+    """Draws the confusion matrix into `plots/confusion-SPLIT.svg` of the run.
+
+    Returns:
+        The file; `None` for regression.
+    """
+    if not evaluation.confusion:
+        return None
+    names = [score.name for score in evaluation.classes]
+    side = min(max(3.6, 0.45 * len(names) + 1.6), 16.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = [[count / max(sum(row), 1) for count in row] for row in evaluation.confusion]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(
+        range(len(names)),
+        names,
+        rotation=45 if _long(names) else 0,
+        ha="right" if _long(names) else "center",
+    )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(names) <= 30:  # beyond that the counts cannot be read
+        _write_counts(axes, evaluation.confusion, shares)
+    accuracy = evaluation.metrics.get("accuracy")
+    shown = "" if accuracy is None else f", accuracy {accuracy:.4f}"
+    axes.set_title(f"{evaluation.split}: {evaluation.examples:,} examples{shown}", fontsize=10)
+    return _save(figure, evaluation.run / "plots" / f"confusion-{evaluation.split}.svg")
+
+
+def draw_examples(
+    images: Any, titles: Sequence[str], right: Sequence[bool], path: Path, *, columns: int = 8
+) -> Path:
+    """Draws images in a grid with a line of text over each, red where `right` is false.
+
+    Args:
+        images: `[N, H, W, C]`, C of 1 or 3, any range: each image is stretched to its own.
+        titles: N lines.
+        right: N flags.
+        path: The file to write.
+        columns: Images a row.
+    """
+    lines = -(-len(titles) // columns)
+    figure = Figure(figsize=(1.15 * columns, 1.35 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, title, good in zip(grid.flat, images, titles, right, strict=False):
+        axes.imshow(image.squeeze(), cmap="gray_r")
+        axes.set_title(title, fontsize=8, color="black" if good else "#c00000")
+    return _save(figure, path)
+
+
+def _draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    for split, color in _COLORS.items():
+        points = [(r["step"], r[name]) for r in rows if r["split"] == split and name in r]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), color=color, label=split, marker=".", markersize=4
+            )
+    axes.set_title(name.replace("_", " "), fontsize=10)
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _write_counts(
+    axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]]
+) -> None:
+    for row, (count_row, share_row) in enumerate(zip(counts, shares, strict=True)):
+        for column, (count, share) in enumerate(zip(count_row, share_row, strict=True)):
+            if count:
+                color = "white" if share > 0.5 else "black"
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=8, color=color
+                )
+
+
+def _long(names: Sequence[str]) -> bool:
+    return max(map(len, names)) > 3
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getvalue())
+    return path

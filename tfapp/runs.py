@@ -1,0 +1,388 @@
+"""Run directories: what a training leaves behind, and how to find it again.
+
+    runs/20261121-034500-digits-mlp/
+        config.toml        the resolved configuration: re-runnable
+        environment.json   versions, machine, command line, git commit
+        data.json          shape, classes and scaling of the data: what prediction needs
+        status.json        where the run stands; replaced as a whole
+        metrics.jsonl      one line for each split and evaluation
+        log.txt            what was said while it ran
+        checkpoints/  tensorboard/  plots/  evaluation.json
+
+A run is claimed by creating its directory, so two processes never share one; every file that is
+replaced is written beside and renamed, so a reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tfapp.config import Config, load_config, to_toml
+from tfapp.errors import (
+    MissingError,
+    RunExists,
+    StorageError,
+    UsageError,
+    did_you_mean,
+    storage_errors,
+)
+from tfapp.settings import read_settings
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run.
+
+    Attributes:
+        path: The run directory.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name, e.g. `20261121-034500-digits-mlp`."""
+        return self.path.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_file(self) -> Path:
+        """JSON lines, one for each split and evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of figures."""
+        return self.path / "plots"
+
+    def config(self) -> Config:
+        """Reads `config.toml`."""
+        return load_config(self.path / "config.toml")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Reads one of the run's JSON files; an empty dict if it is not there.
+
+        Raises:
+            UsageError: The file is there but holds no JSON object.
+        """
+        file = self.path / name
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{file} cannot be read: {error}. It was damaged after the run wrote it;"
+                " restore it from a copy."
+            ) from error
+        if not isinstance(content, dict):
+            raise UsageError(f"{file} holds a {type(content).__name__}, expected a JSON object.")
+        return content
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Replaces one of the run's JSON files as a whole."""
+        write_whole(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Reads `metrics.jsonl`; a last line cut short by a kill is left out."""
+        rows: list[dict[str, Any]] = []
+        if self.metrics_file.exists():
+            text = self.metrics_file.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    break
+        return rows
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of `tfapp runs list`.
+
+    Attributes:
+        name: Name of the run directory.
+        state: running, done, stopped early, interrupted, diverged, failed, killed (it says
+            running but its process is gone), or damaged (its files cannot be read).
+        model: Model name.
+        data: Data source.
+        step: Steps done.
+        epoch: Whole epochs done.
+        monitor: Name of the value that decides which checkpoint is best.
+        best: Its best value, if an epoch was finished.
+        seconds: Time spent training.
+    """
+
+    name: str
+    state: str
+    model: str
+    data: str
+    step: int
+    epoch: int
+    monitor: str
+    best: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything `tfapp runs show` tells of a run.
+
+    Attributes:
+        summary: The line of the list.
+        path: The run directory.
+        config: The resolved configuration.
+        evaluation: What `tfapp evaluate` last found, else empty.
+        checkpoints: Names of the checkpoints on disk, oldest first.
+        files: Names of all other files and folders.
+    """
+
+    summary: RunSummary
+    path: Path
+    config: dict[str, Any]
+    evaluation: dict[str, Any]
+    checkpoints: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Several runs side by side.
+
+    Attributes:
+        runs: Their summaries, in the order asked for.
+        differences: Config keys that are not the same in all, each with its value by run.
+    """
+
+    runs: tuple[RunSummary, ...]
+    differences: dict[str, tuple[Any, ...]]
+
+
+def claim_run(runs: Path, config: Config, *, name: str | None = None) -> Run:
+    """Creates the directory of a new run and makes `runs/latest` point at it.
+
+    Args:
+        runs: Folder of run directories; created when missing.
+        config: The resolved configuration, written as `config.toml`.
+        name: Name of the directory; the time (UTC) and the config's label when omitted.
+
+    Raises:
+        RunExists: `name` is taken.
+        UsageError: `name` cannot be a run's.
+        StorageError: The folder cannot be written.
+    """
+    check_free(runs, name)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    candidates = [name] if name else _numbered(f"{stamp}-{config.label}")
+    with storage_errors(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        for candidate in candidates:
+            run = Run(runs / candidate)
+            try:
+                run.path.mkdir()
+            except FileExistsError:
+                continue
+            try:
+                write_whole(run.path / "config.toml", to_toml(config))
+            except StorageError:
+                run.path.rmdir()  # without a config it is no run, and would only block its name
+                raise
+            _point_latest(runs, candidate)
+            return run
+    check_free(runs, name)
+    raise RunExists(f"{runs} holds a thousand runs of this second; wait one.")
+
+
+def check_free(runs: Path, name: str | None) -> None:
+    """Refuses a name that a run has already; `None`, a name made later, is always free.
+
+    Raises:
+        UsageError: It is no name of a folder, or is `latest`.
+        RunExists: It is taken.
+    """
+    if name is not None and (name in (LATEST, "..") or Path(name).name != name):
+        raise UsageError(
+            f"a run cannot be named {name!r}: {LATEST!r} always points at the newest run, and a"
+            " name has no slashes. Choose the folder of runs with --runs."
+        )
+    if name and (runs / name).exists():
+        raise RunExists(
+            f"run {runs / name} exists; nothing in it was touched. Continue it with"
+            f" --resume {name}, or give another --run name."
+        )
+
+
+def find_run(name: str | Path, runs: Path) -> Run:
+    """Returns the run at a path, or the one of that name in `runs`.
+
+    Raises:
+        MissingError: Neither is there.
+        UsageError: The folder is there but is not a run.
+    """
+    folders = [folder for folder in (Path(name), runs / name) if folder.is_dir()]
+    for folder in folders:
+        if (folder / "config.toml").exists():
+            return Run(folder.parent / folder.readlink() if folder.is_symlink() else folder)
+    if folders:
+        raise UsageError(
+            f"{folders[0]} is not a run directory: it has no config.toml."
+            " Runs are made by tfapp train; list them with tfapp runs list."
+        )
+    known = [run.name for run in _all_runs(runs)]
+    raise MissingError(
+        f"no run {str(name)!r}, neither as a path nor in {runs}/.{did_you_mean(str(name), known)}"
+        + (" List them with tfapp runs list." if known else " Make one with tfapp train.")
+    )
+
+
+def open_run(run: Run | str | Path) -> Run:
+    """Returns a run that is given as such, by path, or by its name in the default folder.
+
+    Raises:
+        MissingError: There is none of that name.
+    """
+    return run if isinstance(run, Run) else find_run(run, read_settings().runs)
+
+
+def list_runs(runs: Path) -> list[RunSummary]:
+    """Returns the runs in a folder, newest first; a damaged one does not hide the others."""
+    return [_summary_of(run) for run in reversed(_all_runs(runs))]
+
+
+def summarize_run(run: Run) -> RunSummary:
+    """Returns the state of a run as one line; works on runs that are still going.
+
+    Raises:
+        UsageError: One of its files is damaged.
+    """
+    status = run.read_json("status.json")
+    config = _config_table(run)
+    state = str(status.get("state", "failed"))
+    if state == "running" and not process_alive(int(status.get("pid", -1))):
+        state = "killed"
+    best = status.get("best") or {}
+    return RunSummary(
+        name=run.name,
+        state=state,
+        model=config.get("model", {}).get("name", "?"),
+        data=config.get("data", {}).get("source", "?"),
+        step=int(status.get("step", 0)),
+        epoch=int(status.get("epoch", 0)),
+        monitor=str(status.get("monitor", "")),
+        best=best.get("value"),
+        seconds=float(status.get("seconds", 0.0)),
+    )
+
+
+def show_run(run: Run) -> RunReport:
+    """Returns all that is known of a run without TensorFlow."""
+    checkpoints = sorted(p.name for p in run.checkpoints.glob("step-*"))
+    return RunReport(
+        summary=summarize_run(run),
+        path=run.path,
+        config=_config_table(run),
+        evaluation=run.read_json("evaluation.json"),
+        checkpoints=tuple(checkpoints),
+        files=tuple(sorted(p.name for p in run.path.iterdir() if p.name != "checkpoints")),
+    )
+
+
+def compare_runs(runs: list[Run]) -> RunComparison:
+    """Puts runs side by side and names the config keys in which they differ."""
+    flat = [flatten(show_run(run).config) for run in runs]
+    keys = sorted(set().union(*flat))
+    values = {key: tuple(settings.get(key) for settings in flat) for key in keys}
+    differences = {key: row for key, row in values.items() if any(v != row[0] for v in row)}
+    return RunComparison(tuple(summarize_run(run) for run in runs), differences)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replaces a file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        StorageError: The disk refused; the old content is still there.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(path):
+        try:
+            beside.write_bytes(content.encode() if isinstance(content, str) else content)
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def _summary_of(run: Run) -> RunSummary:
+    try:
+        return summarize_run(run)
+    except UsageError:
+        return RunSummary(run.name, "damaged", "?", "?", 0, 0, "", None, 0.0)
+
+
+def _config_table(run: Run) -> dict[str, Any]:
+    """Reads `config.toml` unchecked, so that runs of older versions can be shown."""
+    file = run.path / "config.toml"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}. It was damaged after the run wrote it;"
+            " restore it from a copy."
+        ) from error
+
+
+def _all_runs(runs: Path) -> list[Run]:
+    if not runs.is_dir():
+        return []
+    found = [Run(p) for p in runs.iterdir() if p.name != LATEST and (p / "config.toml").is_file()]
+    return sorted(found, key=lambda run: ((run.path / "config.toml").stat().st_mtime_ns, run.name))
+
+
+def _numbered(name: str) -> list[str]:
+    return [name, *(f"{name}-{number}" for number in range(2, 1000))]
+
+
+def _point_latest(runs: Path, name: str) -> None:
+    beside = runs / f".{LATEST}.{os.getpid()}"
+    beside.unlink(missing_ok=True)
+    try:
+        beside.symlink_to(name, target_is_directory=True)
+        beside.replace(runs / LATEST)
+    except OSError:  # Windows without the right to make links: runs are still found by name
+        beside.unlink(missing_ok=True)
+
+
+def process_alive(pid: int) -> bool:
+    """Tells whether a process of this machine is still there."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested tables as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

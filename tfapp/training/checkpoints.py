@@ -1,0 +1,242 @@
+"""Checkpoints: every variable of a training, in numbered directories that appear whole.
+
+    checkpoints/step-000000460/
+        variables.index, variables.data-00000-of-00001     TensorFlow's own format
+        state.json        step, best so far, early stopping; the path and shape of each variable
+
+`tf.train.Checkpoint(model=...)` leaves out the state of Keras seed generators without a word, so
+the variables are listed one by one. Their keys are their positions: Keras numbers the names of
+layers by process, so a path written by one process need not exist in the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfapp.errors import CheckpointError, MissingError, StorageError, storage_errors
+from tfapp.training.actions import Best
+
+_PREFIX = "step-"
+# What TensorFlow and JSON raise on files that are cut short, garbled or gone.
+_DAMAGE = (tf.errors.OpError, OSError, ValueError, LookupError, TypeError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What is not in variables.
+
+    Attributes:
+        step: Updates done.
+        best: Best value so far, if an epoch was finished.
+        stale_epochs: Epochs since the best one, for early stopping.
+        seconds: Time spent training, over all sessions of the run.
+    """
+
+    step: int = 0
+    best: Best | None = None
+    stale_epochs: int = 0
+    seconds: float = 0.0
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: Where they are kept.
+        keep: How many of the newest stay; the best one stays besides.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """Returns the steps of the whole checkpoints, oldest first."""
+        found = self.folder.glob(f"{_PREFIX}*")
+        return sorted(int(p.name.removeprefix(_PREFIX)) for p in found)
+
+    def path(self, step: int) -> Path:
+        """Returns the directory of the checkpoint of a step."""
+        return self.folder / f"{_PREFIX}{step:09d}"
+
+    def save(self, state: TrainingState, variables: Mapping[str, Sequence[Any]]) -> Path:
+        """Writes a checkpoint beside its place and renames it there; then drops old ones.
+
+        Args:
+            state: Its step names the directory.
+            variables: Lists of variables by part: `model`, `optimizer`, `metrics`.
+
+        Raises:
+            StorageError: The disk refused; the checkpoints that were there are untouched.
+        """
+        target = self.path(state.step)
+        beside = self.folder / f".{target.name}.{os.getpid()}"
+        with storage_errors(target):
+            self._clear_leftovers()
+            beside.mkdir(parents=True)
+            try:
+                _trackable(variables).write(str(beside / "variables"))
+                content = asdict(state) | {"variables": _manifest(variables)}
+                (beside / "state.json").write_text(json.dumps(content, indent=1))
+                if target.exists():  # written again after resuming from an older one
+                    shutil.rmtree(target)
+                beside.rename(target)
+            except tf.errors.OpError as error:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise _refused(target, error) from error
+            except OSError:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
+        self._drop_old(state)
+        return target
+
+    def state(self, step: int) -> TrainingState:
+        """Reads the state of a checkpoint.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        content = self._read_state(step)
+        try:
+            best = content["best"]
+            return TrainingState(
+                step=content["step"],
+                best=None if best is None else Best(**best),
+                stale_epochs=content["stale_epochs"],
+                seconds=content["seconds"],
+            )
+        except (KeyError, TypeError) as error:
+            raise self._damaged(step, error) from error
+
+    def restore(self, step: int, variables: Mapping[str, Sequence[Any]]) -> TrainingState:
+        """Reads a checkpoint into variables.
+
+        Args:
+            step: Which one.
+            variables: The parts wanted, in the order they were saved in. Parts may be left out.
+
+        Raises:
+            CheckpointError: It is damaged, or was written by another model.
+        """
+        state = self.state(step)
+        saved = self._read_state(step).get("variables", {})
+        for part, wanted in _manifest(variables).items():
+            _check_same(self.path(step), part, saved.get(part, []), wanted)
+        try:
+            status = _trackable(variables).read(str(self.path(step) / "variables"))
+            status.expect_partial().assert_existing_objects_matched()
+        except (*_DAMAGE, AssertionError) as error:
+            raise self._damaged(step, error) from error
+        return state
+
+    def newest(self) -> int:
+        """Returns the step of the newest checkpoint.
+
+        Raises:
+            MissingError: There is none.
+        """
+        steps = self.steps()
+        if not steps:
+            raise MissingError(
+                f"no checkpoint in {self.folder}: the run ended before its first one."
+                " Train again with tfapp train."
+            )
+        return steps[-1]
+
+    def best(self) -> int:
+        """Returns the step of the best checkpoint; the newest if no epoch was finished.
+
+        Raises:
+            MissingError: There is no checkpoint.
+            CheckpointError: The newest checkpoint, which names the best, is damaged.
+        """
+        newest = self.newest()
+        best = self.state(newest).best
+        return best.step if best and self.path(best.step).exists() else newest
+
+    def _read_state(self, step: int) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path(step) / "state.json").read_text())
+        except _DAMAGE as error:
+            raise self._damaged(step, error) from error
+        return content if isinstance(content, dict) else {}
+
+    def _damaged(self, step: int, error: Exception) -> CheckpointError:
+        reason = str(error).split("\n")[0][:200]
+        return CheckpointError(
+            f"checkpoint {self.path(step)} is damaged ({reason}). Move that folder away and run"
+            " the command again: it will use the checkpoint before it."
+        )
+
+    def _drop_old(self, state: TrainingState) -> None:
+        best = state.best.step if state.best else -1
+        for step in self.steps()[: -self.keep]:
+            if step != best:
+                # Renamed first: a kill in the middle of deleting must not leave half of one.
+                doomed = self.folder / f".old-{self.path(step).name}.{os.getpid()}"
+                self.path(step).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+
+    def _clear_leftovers(self) -> None:
+        for leftover in self.folder.glob(f".*{_PREFIX}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _trackable(variables: Mapping[str, Sequence[Any]]) -> tf.train.Checkpoint:
+    parts = {
+        part: {f"{index:04d}": _tf_variable(v) for index, v in enumerate(listed)}
+        for part, listed in variables.items()
+        if listed
+    }
+    return tf.train.Checkpoint(**parts)
+
+
+def _tf_variable(variable: Any) -> tf.Variable:
+    """Returns what lies under a `keras.Variable`; a `tf.Variable` is returned as it is."""
+    return variable if isinstance(variable, tf.Variable) else variable.value
+
+
+def _manifest(variables: Mapping[str, Sequence[Any]]) -> dict[str, list[list[Any]]]:
+    return {
+        part: [
+            [getattr(v, "path", v.name), [int(size) for size in v.shape], _dtype(v)] for v in listed
+        ]
+        for part, listed in variables.items()
+    }
+
+
+def _dtype(variable: Any) -> str:
+    return str(tf.as_dtype(variable.dtype).name)
+
+
+def _check_same(path: Path, part: str, saved: list[list[Any]], wanted: list[list[Any]]) -> None:
+    for (saved_path, *saved_kind), (wanted_path, *wanted_kind) in zip(saved, wanted, strict=False):
+        if saved_kind != wanted_kind:
+            raise CheckpointError(
+                f"checkpoint {path} belongs to another model: its {part} variable {saved_path!r}"
+                f" is {saved_kind[1]} {saved_kind[0]}, this one's {wanted_path!r} is"
+                f" {wanted_kind[1]} {wanted_kind[0]}. Use the config.toml that the run was made"
+                " with, or train a new run."
+            )
+    if len(saved) != len(wanted):
+        raise CheckpointError(
+            f"checkpoint {path} belongs to another model: it has {len(saved)} {part} variables,"
+            f" this one has {len(wanted)}. Use the config.toml that the run was made with, or"
+            " train a new run."
+        )
+
+
+def _refused(target: Path, error: tf.errors.OpError) -> StorageError:
+    reason = str(error.message).split("\n")[0]
+    return StorageError(
+        f"cannot write {target}: {reason}. The checkpoints that were there are untouched; free"
+        " some space and continue with tfapp train --resume."
+    )

@@ -1,0 +1,282 @@
+"""One process's work on a run: from a state to the end, with everything saved on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tfapp.data import evaluation_batches, read_batch, training_batches
+from tfapp.errors import CheckpointError, Diverged, ExitCode, Interrupted
+from tfapp.optimizers import averaged_weights
+from tfapp.runs import Run
+from tfapp.training.actions import (
+    Condition,
+    EverySeconds,
+    Monitor,
+    When,
+    any_of,
+    every_steps,
+    finished,
+    improved,
+)
+from tfapp.training.assembly import Assembly
+from tfapp.training.checkpoints import Checkpoints, TrainingState
+from tfapp.training.controller import Controller, NotFinite, StopRequest
+from tfapp.training.diagnosis import first_bad_tensor
+from tfapp.training.loops import EvaluationLoop, StreamingLoop
+from tfapp.training.progress import Progress
+from tfapp.training.tape import TapeStep
+from tfapp.training.writers import Writer
+
+_SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training came to.
+
+    Attributes:
+        path: The run directory.
+        state: `done` or `stopped early`.
+        step: Updates done.
+        epoch: Whole epochs done.
+        parameters: Trainable values of the model.
+        monitor: The value that decided which checkpoint is best.
+        best: Its best value; `None` if no epoch was finished.
+        best_step: The step that reached it.
+        train: Loss and metrics of the last epoch on the training split.
+        validation: Loss and metrics after the last epoch on the validation split.
+        seconds: Time spent training and validating, over all sessions of the run.
+    """
+
+    path: Path
+    state: str
+    step: int
+    epoch: int
+    parameters: int
+    monitor: str
+    best: float | None
+    best_step: int
+    train: Mapping[str, float]
+    validation: Mapping[str, float]
+    seconds: float
+
+
+class Session:
+    """Trains the parts of an assembly into a run directory.
+
+    Args:
+        run: Where checkpoints and status go.
+        parts: Data, model, loss, optimizer.
+        writer: Is told everything.
+        stop: Asked a few times a second; an exit code ends the run after a clean save.
+    """
+
+    def __init__(self, run: Run, parts: Assembly, *, writer: Writer, stop: StopRequest) -> None:
+        self._run = run
+        self._parts = parts
+        self._writer = writer
+        self._stop = stop
+        self._step = TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+        self._validation = EvaluationLoop(
+            parts.predictor,
+            parts.loss,
+            parts.validation_metrics,
+            evaluation_batches(parts.splits.validation, parts.config.data.batch_size),
+        )
+        self._checkpoints = Checkpoints(run.checkpoints, keep=parts.config.train.checkpoint.keep)
+        self._start = TrainingState()
+        self._monitor = self._make_monitor()
+
+    @property
+    def first_step(self) -> int:
+        """Updates that were done before this session."""
+        return self._start.step
+
+    def restore(self) -> None:
+        """Reads the newest checkpoint that is whole; without any, the run starts again.
+
+        Raises:
+            CheckpointError: There are checkpoints, but none can be read.
+        """
+        failure: CheckpointError | None = None
+        for step in reversed(self._checkpoints.steps()):
+            try:
+                self._start = self._checkpoints.restore(step, self._variables)
+            except CheckpointError as error:
+                failure = error
+                self._writer.note(f"passed over {self._checkpoints.path(step).name}: {error}")
+            else:
+                self._monitor = self._make_monitor()
+                return
+        if failure is not None:
+            raise failure
+        self._writer.note("there is no checkpoint yet: starting from step 0")
+
+    def train(self) -> TrainedRun:
+        """Trains to the last step, or until early stopping.
+
+        Raises:
+            Diverged: A step met NaN or Inf; the last good checkpoint is kept.
+            Interrupted: `stop` gave a code; everything is saved.
+        """
+        progress = Progress(
+            step=self._start.step,
+            total_steps=self._parts.total_steps,
+            steps_per_epoch=self._parts.steps_per_epoch,
+            epochs=self._parts.config.train.epochs,
+            seconds=self._start.seconds,
+        )
+        self._write_status("running", progress)
+        try:
+            every = self._parts.config.train.checkpoint.every_steps
+            progress, request = self._controller(every).run(progress, stop_every=every)
+            if request is not None:
+                raise self._interrupted(progress, request)
+        except NotFinite as error:
+            diverged = self._diverged(error.step)
+            self._amend_status("diverged")
+            raise diverged from error
+        except BaseException as error:
+            self._amend_status("interrupted" if isinstance(error, Interrupted) else "failed")
+            raise
+        return self._finish(progress)
+
+    @property
+    def _variables(self) -> dict[str, Sequence[Any]]:
+        return {
+            "model": self._parts.predictor.model.variables,
+            "optimizer": self._parts.optimizer.variables,
+            "metrics": self._parts.metrics.variables,
+        }
+
+    def _make_monitor(self) -> Monitor:
+        train = self._parts.config.train
+        return Monitor(
+            train.monitor,
+            min_delta=train.early_stopping.min_delta if train.early_stopping else 0.0,
+            patience=train.early_stopping.patience if train.early_stopping else None,
+            best=self._start.best,
+            stale_epochs=self._start.stale_epochs,
+        )
+
+    def _controller(self, save_every: int | None) -> Controller:
+        config, parts = self._parts.config, self._parts
+        batches = training_batches(
+            parts.splits.train,
+            batch_size=config.data.batch_size,
+            seed=config.seed,
+            first_step=self._start.step,
+        )
+        due: list[Condition] = [improved, finished, EverySeconds(_SAVE_SECONDS)]
+        if save_every:
+            due.append(every_steps(save_every))
+        return Controller(
+            StreamingLoop(self._step, batches),
+            metrics=parts.metrics,
+            evaluate=self._validate,
+            monitor=self._monitor,
+            writer=self._writer,
+            actions=[When(any_of(*due), self._save)],
+            learning_rate=lambda: float(parts.optimizer.learning_rate),
+            batch_size=config.data.batch_size,
+            stop=self._stop,
+        )
+
+    def _validate(self) -> Mapping[str, float]:
+        variables = self._parts.predictor.model.trainable_variables
+        with averaged_weights(self._parts.optimizer, variables):
+            return self._validation.run()
+
+    def _save(self, progress: Progress) -> None:
+        state = TrainingState(
+            step=progress.step,
+            best=self._monitor.best,
+            stale_epochs=self._monitor.stale_epochs,
+            seconds=progress.seconds,
+        )
+        self._checkpoints.save(state, self._variables)
+        self._write_status("running", progress)
+
+    def _finish(self, progress: Progress) -> TrainedRun:
+        stopped = progress.step < progress.total_steps
+        state = "stopped early" if stopped else "done"
+        self._write_status(state, progress)
+        if stopped:
+            self._writer.note(
+                f"stopped early: {self._monitor.name} has not improved for"
+                f" {self._monitor.stale_epochs} epochs"
+            )
+        best = self._monitor.best
+        return TrainedRun(
+            path=self._run.path,
+            state=state,
+            step=progress.step,
+            epoch=progress.epoch,
+            parameters=self._parts.parameters,
+            monitor=self._monitor.name,
+            best=best.value if best else None,
+            best_step=best.step if best else progress.step,
+            train=dict(progress.train),
+            validation=dict(progress.validation),
+            seconds=progress.seconds,
+        )
+
+    def _interrupted(self, progress: Progress, code: ExitCode) -> Interrupted:
+        return Interrupted(
+            f"stopped at step {progress.step} of {progress.total_steps}, saved in"
+            f" {self._checkpoints.path(progress.step)}."
+            f" Continue with: tfapp train --resume {self._run.path}",
+            code,
+        )
+
+    def _diverged(self, steps_done: int) -> Diverged:
+        data = self._parts.config.data
+        features, labels = read_batch(
+            self._parts.splits.train,
+            batch_size=data.batch_size,
+            seed=self._parts.config.seed,
+            step=steps_done,
+        )
+        culprit = first_bad_tensor(self._step, features, labels)
+        steps = self._checkpoints.steps()
+        kept = (
+            f"The last good checkpoint is {self._checkpoints.path(steps[-1])}."
+            if steps
+            else "There was no checkpoint yet."
+        )
+        rate = self._parts.config.train.optimizer.learning_rate
+        return Diverged(
+            f"step {steps_done + 1}: {culprit} is not finite; the update was not applied."
+            f" {kept} Try a lower rate"
+            f" (--learning-rate {rate / 10:g}) or --set train.optimizer.global_clipnorm=1.0."
+        )
+
+    def _write_status(self, state: str, progress: Progress) -> None:
+        best = self._monitor.best
+        self._run.write_json(
+            "status.json",
+            {
+                "state": state,
+                "pid": os.getpid(),
+                "step": progress.step,
+                "total_steps": progress.total_steps,
+                "epoch": progress.epoch,
+                "monitor": self._monitor.name,
+                "best": asdict(best) if best else None,
+                "seconds": round(progress.seconds, 3),
+                "parameters": self._parts.parameters,
+            },
+        )
+
+    def _amend_status(self, state: str) -> None:
+        """Records how it ended; the error that ended it must not be hidden by a full disk."""
+        try:
+            self._run.write_json(
+                "status.json", self._run.read_json("status.json") | {"state": state}
+            )
+        except OSError as error:
+            self._writer.note(f"status.json could not be written: {error}")

@@ -1,0 +1,221 @@
+"""Trains a model into a run directory, from its first step or from where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfapp.config import Config, to_toml
+from tfapp.environment import read_environment
+from tfapp.errors import UsageError
+from tfapp.runs import Run, claim_run, open_run, process_alive, write_whole
+from tfapp.settings import read_settings
+from tfapp.training.assembly import Assembly, assemble
+from tfapp.training.controller import StopRequest
+from tfapp.training.restore import describe_data, read_info
+from tfapp.training.samples import keep_samples
+from tfapp.training.session import Session, TrainedRun
+from tfapp.training.writers import LogFile, MetricsFile, MultiWriter, TensorBoard, Writer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would be, for `--dry-run`.
+
+    Attributes:
+        config: The resolved configuration as TOML.
+        parameters: Trainable values of the model.
+        feature_shape: Shape of one raw example.
+        output_shape: Shape of one output of the model.
+        sizes: Examples of each split.
+        steps_per_epoch: Updates of one pass over the training split.
+        total_steps: Updates of the whole run.
+        runs: Folder that the run directory would be made in.
+    """
+
+    config: str
+    parameters: int
+    feature_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    sizes: dict[str, int]
+    steps_per_epoch: int
+    total_steps: int
+    runs: Path
+
+
+def plan_training(
+    config: Config | None = None, *, runs: Path | None = None, data_dir: Path | None = None
+) -> Plan:
+    """Builds everything that `train_model` would train, and makes no run.
+
+    Raises:
+        TfappError: What `train_model` would raise before its first step.
+    """
+    settings = read_settings()
+    parts = assemble(config or Config(), data_dir=data_dir or settings.data)
+    splits = parts.splits
+    return Plan(
+        config=to_toml(parts.config),
+        parameters=parts.parameters,
+        feature_shape=splits.info.feature_shape,
+        output_shape=(parts.predictor.head.width,),
+        sizes={
+            "train": splits.train.size,
+            "validation": splits.validation.size,
+            "test": splits.test.size,
+        },
+        steps_per_epoch=parts.steps_per_epoch,
+        total_steps=parts.total_steps,
+        runs=runs or settings.runs,
+    )
+
+
+def train_model(
+    config: Config | None = None,
+    *,
+    runs: Path | None = None,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    writers: Sequence[Writer] = (),
+    stop: StopRequest = lambda: None,
+) -> TrainedRun:
+    """Trains a model into a new run directory.
+
+    Args:
+        config: What to train on what; the defaults when omitted (an MLP on `digits`).
+        runs: Folder of run directories; `settings` decides when omitted.
+        name: Name of the run directory; made from the time and the config when omitted.
+        data_dir: Where prepared data sets are kept; `settings` decides when omitted.
+        writers: Are told everything besides the run's own files, e.g. a progress bar.
+        stop: Asked a few times a second; an exit code ends the run after a clean save.
+
+    Raises:
+        Diverged: A step met NaN or Inf. The last good checkpoint is kept.
+        Interrupted: `stop` gave a code. `resume_training` goes on from there.
+        TfappError: The config, the data or the model cannot be used; no run was made.
+    """
+    settings = read_settings()
+    parts = assemble(config or Config(), data_dir=data_dir or settings.data)
+    run = claim_run(runs or settings.runs, parts.config, name=name)
+    describe_data(run, parts.predictor)
+    keep_samples(run, parts.splits.validation)
+    run.write_json("environment.json", asdict(read_environment(device_names())))
+    return _work_on(run, parts, writers, stop, resume=False)
+
+
+def resume_training(
+    run: Run | str | Path,
+    *,
+    epochs: int | None = None,
+    data_dir: Path | None = None,
+    writers: Sequence[Writer] = (),
+    stop: StopRequest = lambda: None,
+) -> TrainedRun:
+    """Goes on with a run from its newest whole checkpoint.
+
+    A damaged checkpoint is passed over for the one before it, with a note in the log.
+
+    Args:
+        run: A run that was interrupted or killed, or that is to become longer; or its path or name.
+        epochs: A new length of the whole run, longer than it was.
+        data_dir: As in `train_model`.
+        writers: As in `train_model`.
+        stop: As in `train_model`.
+
+    Raises:
+        UsageError: The run is complete or still running, or its data has changed since.
+        CheckpointError: No checkpoint can be read, or they are another model's.
+    """
+    run = open_run(run)
+    _check_idle(run)
+    config = run.config()
+    if epochs is not None:
+        train = config.train.model_copy(update={"epochs": epochs})
+        config = config.model_copy(update={"train": train})
+    parts = assemble(config, data_dir=data_dir or read_settings().data)
+    _check_unfinished(run, parts)
+    _check_same_data(run, parts)
+    if epochs is not None:
+        write_whole(run.path / "config.toml", to_toml(config))
+    return _work_on(run, parts, writers, stop, resume=True)
+
+
+def device_names() -> list[str]:
+    """Returns TensorFlow's devices, e.g. `CPU:0`."""
+    devices = tf.config.list_physical_devices()
+    return [device.name.removeprefix("/physical_device:") for device in devices]
+
+
+def _work_on(
+    run: Run, parts: Assembly, writers: Sequence[Writer], stop: StopRequest, *, resume: bool
+) -> TrainedRun:
+    log = LogFile(run.path / "log.txt")
+    writer = MultiWriter([log, *writers])
+    try:
+        session = Session(run, parts, writer=writer, stop=stop)
+        if resume:
+            session.restore()
+        writer.add(MetricsFile(run, session.first_step))
+        writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
+        writer.note(_opening(run, parts, session.first_step))
+        return session.train()
+    except BaseException as error:
+        log.note(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        writer.close()
+
+
+def _opening(run: Run, parts: Assembly, first_step: int) -> str:
+    config, splits = parts.config, parts.splits
+    return (
+        f"{run.path}: {config.model.name} ({parts.parameters:,} parameters) on"
+        f" {config.data.source} ({splits.train.size:,} train, {splits.validation.size:,}"
+        f" validation, {splits.test.size:,} test), steps {first_step + 1:,} to"
+        f" {parts.total_steps:,}"
+    )
+
+
+def _check_idle(run: Run) -> None:
+    status = run.read_json("status.json")
+    pid = int(status.get("pid", 0))
+    if status.get("state") == "running" and pid != os.getpid() and process_alive(pid):
+        raise UsageError(
+            f"run {run.name} is still being trained by process {pid}. Wait for it, or stop it"
+            f" with: kill {pid}"
+        )
+
+
+def _check_unfinished(run: Run, parts: Assembly) -> None:
+    status = run.read_json("status.json")
+    step = status.get("step", 0)
+    stopped_early = status.get("state") == "stopped early"
+    if step < parts.total_steps and not stopped_early:
+        return
+    if stopped_early:
+        raise UsageError(
+            f"run {run.name} stopped early at step {step}, as its config asks. Train a new run"
+            " with more train.early_stopping.patience to go further."
+        )
+    raise UsageError(
+        f"run {run.name} is complete: {step} of {parts.total_steps} steps. To train it longer:"
+        f" tfapp train --resume {run.name} --epochs {parts.config.train.epochs * 2}"
+    )
+
+
+def _check_same_data(run: Run, parts: Assembly) -> None:
+    if not (run.path / "data.json").exists():  # killed between claiming and describing
+        describe_data(run, parts.predictor)
+        keep_samples(run, parts.splits.validation)
+        return
+    before, now = read_info(run)[0], parts.splits.info
+    if before.fingerprint != now.fingerprint:
+        raise UsageError(
+            f"the data has changed since run {run.name} began: {now.source} had fingerprint"
+            f" {before.fingerprint[:12]}, now has {now.fingerprint[:12]}. Put the old data back,"
+            " or train a new run."
+        )
