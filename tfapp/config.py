@@ -276,7 +276,7 @@ def load_config(
 
 def to_toml(config: Config) -> str:
     """Returns `config` as TOML that `load_config` reads back to an equal config."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(config.model_dump(exclude_none=True))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -133,13 +133,12 @@ def _model_output(_: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -
 def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
     maker = getattr(keras.losses, names.LOSSES[name])
     takes_logits = "from_logits" in inspect.signature(maker).parameters
-    if info.task == "regression":
-        if takes_logits or name in _FOR_PROBABILITIES:
-            raise UsageError(
-                f"train.loss {name!r} is for classes, but {info.source} has real-valued labels."
-                " Use mean_squared_error, mean_absolute_error or huber, or set"
-                " data.task = 'classification'."
-            )
+    if info.task == "regression" and (takes_logits or name in _FOR_PROBABILITIES):
+        raise UsageError(
+            f"train.loss {name!r} is for classes, but {info.source} has real-valued labels."
+            " Use mean_squared_error, mean_absolute_error or huber, or set"
+            " data.task = 'classification'."
+        )
     if name in _NEEDS_SEVERAL_OUTPUTS and outputs.width == 1:
         instead = "mean_squared_error" if info.task == "regression" else "binary_crossentropy"
         raise ModelMismatch(

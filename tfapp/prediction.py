@@ -52,12 +52,14 @@ class Predictions:
         classes: Class names in the order of the probabilities; empty for regression.
         probabilities: `[N, K]`; empty for regression.
         predictions: One for each example, in the order given.
+        features: `[N, *feature_shape]` the raw examples as they were read.
     """
 
     model: Path
     classes: tuple[str, ...]
     probabilities: tuple[tuple[float, ...], ...]
     predictions: tuple[Prediction, ...]
+    features: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def _predict(
             Prediction(origin, None, None, float(value), None if true is None else float(true))
             for origin, value, true in zip(origins, outputs["value"], labels, strict=True)
         ]
-        return Predictions(model.path, (), (), tuple(values))
+        return Predictions(model.path, (), (), tuple(values), features)
     named = [
         Prediction(
             origin,
@@ -207,4 +209,4 @@ def _predict(
         for origin, row, true in zip(origins, outputs["probabilities"], labels, strict=True)
     ]
     probabilities = tuple(tuple(float(p) for p in row) for row in outputs["probabilities"])
-    return Predictions(model.path, classes, probabilities, tuple(named))
+    return Predictions(model.path, classes, probabilities, tuple(named), features)

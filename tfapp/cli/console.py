@@ -63,7 +63,7 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def format_value(value: Any) -> str:
     """Returns a value as tables show it: numbers to six digits, nothing as `-`."""
-    if value is None or value == "":
+    if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -84,7 +84,7 @@ def _is_number(text: str) -> bool:
     try:
         float(text.replace(",", ""))
     except ValueError:
-        return text == "-"
+        return text in ("-", "")
     return True
 
 

@@ -32,6 +32,11 @@ Examples:
     help="How predictions are printed; json and csv hold every probability.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Print the first so many only.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw images with their predictions into this SVG file.",
+)
 @options.checkpoint_step
 @options.runs_folder
 @options.json_output
@@ -41,6 +46,7 @@ def predict(
     inputs: tuple[Path, ...],
     form: str,
     limit: int | None,
+    plot: Path | None,
     step: int | None,
     runs: Path | None,
     as_json: bool,
@@ -52,13 +58,20 @@ def predict(
     are image files, .npz, .csv or .json files of raw features, or - for JSON rows on stdin. Where
     an input holds true labels they are shown beside.
     """
+    from tfapp.cli.console import say
     from tfapp.cli.quiet import load_tensorflow
 
     load_tensorflow()
     from tfapp.prediction import load_model
 
     result = _predict(load_model(model, runs=runs, step=step), inputs)
+    if plot is not None:
+        from tfapp.report.figures import draw_predictions
+
+        draw_predictions(result, plot)
     _show(result, "json" if as_json else form, limit, quiet)
+    if plot is not None:
+        say(f"drawn: {plot}", quiet=quiet)
 
 
 def _predict(model: Model, inputs: tuple[Path, ...]) -> Predictions:

@@ -14,7 +14,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfapp.errors import UsageError, storage_errors
 from tfapp.evaluation import Evaluation
+from tfapp.prediction import Predictions
 from tfapp.runs import Run, write_whole
 
 _COLORS = {"train": "#4c78a8", "validation": "#e45756"}
@@ -69,26 +71,37 @@ def draw_confusion(evaluation: Evaluation) -> Path | None:
     return _save(figure, evaluation.run / "plots" / f"confusion-{evaluation.split}.svg")
 
 
-def draw_examples(
-    images: Any, titles: Sequence[str], right: Sequence[bool], path: Path, *, columns: int = 8
-) -> Path:
-    """Draws images in a grid with a line of text over each, red where `right` is false.
+def draw_predictions(predictions: Predictions, path: Path, *, most: int = 32) -> Path:
+    """Draws images with what was predicted for them; mistakes are red, with the true class.
 
     Args:
-        images: `[N, H, W, C]`, C of 1 or 3, any range: each image is stretched to its own.
-        titles: N lines.
-        right: N flags.
-        path: The file to write.
-        columns: Images a row.
+        predictions: Of images `[N, H, W, C]`, C of 1 or 3.
+        path: The SVG file to write.
+        most: Draw the first so many.
+
+    Raises:
+        UsageError: The examples are no images.
     """
-    lines = -(-len(titles) // columns)
-    figure = Figure(figsize=(1.15 * columns, 1.35 * lines), layout="constrained")
+    images = predictions.features[:most]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise UsageError(
+            f"--plot draws images, but these examples have the shape {list(images.shape[1:])}."
+        )
+    columns = min(8, len(images))
+    lines = -(-len(images) // columns)
+    figure = Figure(figsize=(1.15 * columns, 1.45 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, title, good in zip(grid.flat, images, titles, right, strict=False):
+    for axes, image, shown in zip(grid.flat, images, predictions.predictions, strict=False):
         axes.imshow(image.squeeze(), cmap="gray_r")
-        axes.set_title(title, fontsize=8, color="black" if good else "#c00000")
+        wrong = shown.true is not None and shown.label != shown.true
+        title = format(shown.value, ".4g") if shown.label is None else shown.label
+        axes.set_title(
+            f"{title} (is {shown.true})" if wrong else title,
+            fontsize=9,
+            color="#c00000" if wrong else "black",
+        )
     return _save(figure, path)
 
 
@@ -126,6 +139,7 @@ def _long(names: Sequence[str]) -> bool:
 def _save(figure: Figure, path: Path) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getvalue())
     return path
