@@ -100,7 +100,8 @@ def _build_decay(
             raise ValueError(
                 f"needs {' and '.join(missing)}, e.g. boundaries = [100], values = [0.1, 0.01]"
             )
-        if options["boundaries"] != sorted(options["boundaries"]):
+        boundaries = [float(boundary) for boundary in options["boundaries"]]
+        if boundaries != sorted(boundaries):
             raise ValueError(f"boundaries must rise, found {options['boundaries']}")
         options["values"] = [float(value) for value in options["values"]]  # TOML may mix 1 and 0.1
     else:

@@ -46,7 +46,7 @@ def read_npz(path: Path, label: str | None) -> RawData:
         return RawData({n: _part(path, arrays, f"x_{k}", f"y_{k}") for n, k in found.items()})
     features = pick_features(path, arrays)
     labels = label or next((name for name in ("y", "labels") if name in arrays), "y")
-    return RawData({"train": _part(path, arrays, features, labels)})
+    return RawData({"train": _part(path, arrays, features, labels)}, label=labels)
 
 
 def load_arrays(path: Path) -> Arrays:

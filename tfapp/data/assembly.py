@@ -55,6 +55,7 @@ def assemble(raw: RawData, config: DataConfig) -> Splits:
         classes=settled.classes,
         columns=columns,
         fingerprint=_fingerprint(raw, columns, *arrays["train"]),
+        label=raw.label,
     )
     load = raw.images.load if raw.images else None
     splits = {name: ArraySplit(*pair, load=load) for name, pair in arrays.items()}

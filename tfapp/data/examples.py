@@ -37,6 +37,9 @@ def load_examples(
         DataError: The source lacks a column, holds another kind of example, or labels that are
             not among the classes.
     """
+    named = config.label is None and Path(config.source).suffix.lower() == ".csv"
+    if named:  # the column of training, not the last one of this file
+        config = config.model_copy(update={"label": info.label})
     raw = read_raw(config, data_dir=data_dir)
     chosen = split if split in raw.parts else "all"
     parts = [raw.parts[split]] if split in raw.parts else list(raw.parts.values())

@@ -56,6 +56,7 @@ class RawData:
         class_names: Names of the integer labels 0, 1, ... when the source knows them.
         columns: Columns of a table; texts are coded by a vocabulary over all rows.
         images: Set when features are file names.
+        label: Name of the label column or array, where the source has names.
     """
 
     parts: dict[str, RawPart]
@@ -63,6 +64,7 @@ class RawData:
     class_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     images: RawImages | None = None
+    label: str | None = None
 
     @property
     def train(self) -> RawPart:

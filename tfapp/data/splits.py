@@ -42,6 +42,7 @@ class DataInfo:
         classes: Class names in the order of their indices; empty for regression.
         columns: The columns of a table in order; `None` for images and bare arrays.
         fingerprint: SHA-256 over the training split, to tell whether data has changed.
+        label: Name of the label column or array, where the source has names.
     """
 
     source: str
@@ -51,6 +52,7 @@ class DataInfo:
     classes: tuple[str, ...]
     columns: tuple[Column, ...] | None
     fingerprint: str
+    label: str | None = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def read_csv(path: Path, label: str | None, classes: Sequence[str] | None) -> Ra
     columns, values = zip(*(_parse_column(table, name) for name in names), strict=True)
     features = np.column_stack(values).astype(np.float32)
     labels = _parse_labels(table, label_column, classes)
-    return RawData({"train": RawPart(features, labels, table.at, table.at)}, columns=tuple(columns))
+    part = RawPart(features, labels, table.at, table.at)
+    return RawData({"train": part}, columns=tuple(columns), label=label_column)
 
 
 def read_table(path: Path) -> Table:

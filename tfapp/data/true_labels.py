@@ -16,13 +16,12 @@ from tfapp.data.tables import parse_number, read_table
 _FEATURES = {"x": ("y", "labels"), "features": ("y", "labels"), "x_test": ("y_test",)}
 
 
-def read_labels(path: Path, info: DataInfo, label: str | None = None) -> list[Any] | None:
+def read_labels(path: Path, info: DataInfo) -> list[Any] | None:
     """Returns the true class index or number of each example in a file that `read_examples` took.
 
     Args:
         path: The file; images have no labels.
         info: What the model was trained on.
-        label: Name of the label column or array in training, if it was given.
 
     Returns:
         One entry an example, `None` where it is not a class or a number; `None` as a whole
@@ -31,9 +30,9 @@ def read_labels(path: Path, info: DataInfo, label: str | None = None) -> list[An
     values: Sequence[Any] | npt.NDArray[Any] | None
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        values = _array(path, label)
+        values = _array(path, info.label)
     elif suffix == ".csv":
-        values = _column(path, info, label)
+        values = _column(path, info)
     else:
         values = None
     return None if values is None else [_settle(value, info) for value in values]
@@ -49,14 +48,9 @@ def _array(path: Path, label: str | None) -> npt.NDArray[Any] | None:
     return None
 
 
-def _column(path: Path, info: DataInfo, label: str | None) -> list[str] | None:
-    table = read_table(path)
-    columns = {column.name for column in info.columns or ()}
-    named = label or "label"
-    beside = [name for name in table.header if name not in columns]
-    if named in beside:
-        return table.cells[named]
-    return table.cells[beside[0]] if len(beside) == 1 else None
+def _column(path: Path, info: DataInfo) -> list[str] | None:
+    cells = read_table(path).cells
+    return cells.get(info.label or "label")
 
 
 def _settle(value: Any, info: DataInfo) -> Any:

@@ -110,4 +110,5 @@ def info_from_json(content: dict[str, Any]) -> DataInfo:
             for c in columns
         ),
         fingerprint=content["fingerprint"],
+        label=content["label"],
     )

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfapp.config import load_config
+from tfapp.errors import ExitCode, ExportError, StorageError, UsageError
+from tfapp.export.check import refuse_difference
+from tfapp.export.saved_model import export_run
+from tfapp.runs import Run
+from tfapp.training.restore import load_trained
+from tfapp.training.samples import read_samples
+from tfapp.training.train import train_model
+
+
+def test_an_export_takes_raw_features_and_gives_the_live_probabilities(digits_run, tmp_path):
+    exported = export_run(digits_run, tmp_path / "digits")
+    assert exported.path == tmp_path / "digits" / "1"
+    assert exported.inputs == {"image": "[?, 8, 8, 1] uint8"}
+    assert exported.outputs == {"probabilities": "[?, 10] float32", "class_id": "[?] int64"}
+    loaded = tf.saved_model.load(str(exported.path))
+    images = read_samples(digits_run).features
+    live = load_trained(digits_run).predictor(images)
+    for name in ("serving_default", "predict"):
+        for rows in (1, 5, len(images)):
+            found = loaded.signatures[name](image=tf.constant(images[:rows]))
+            np.testing.assert_allclose(
+                found["probabilities"], live["probabilities"][:rows], atol=1e-6
+            )
+            np.testing.assert_array_equal(found["class_id"], live["class_id"][:rows])
+    assert exported.max_difference <= 1e-6
+
+
+def test_an_export_says_where_it_comes_from(digits_run, tmp_path):
+    exported = export_run(digits_run, tmp_path / "digits")
+    labels = (exported.path / "assets" / "labels.txt").read_text().splitlines()
+    assert labels == [str(digit) for digit in range(10)]
+    card = json.loads((exported.path / "tfapp.json").read_text())
+    assert card["run"] == "digits"
+    assert card["step"] == exported.step
+    assert card["versions"]["tensorflow"] == tf.__version__
+    assert card["signatures"]["serving_default"]["inputs"] == exported.inputs
+    files = {p.relative_to(exported.path).as_posix() for p in exported.path.rglob("*")}
+    assert {*card["files"], "tfapp.json"} == {f for f in files if (exported.path / f).is_file()}
+    content = (exported.path / "saved_model.pb").read_bytes()
+    assert card["files"]["saved_model.pb"] == hashlib.sha256(content).hexdigest()
+
+
+def test_versions_count_up_and_are_never_overwritten(digits_run, tmp_path):
+    folder = tmp_path / "digits"
+    assert [export_run(digits_run, folder).version for _ in range(2)] == [1, 2]
+    assert export_run(digits_run, folder, version=10).version == 10
+    before = (folder / "2" / "tfapp.json").read_bytes()
+    with pytest.raises(UsageError, match=r"2 exists and was not touched.*next free one, 11"):
+        export_run(digits_run, folder, version=2)
+    assert (folder / "2" / "tfapp.json").read_bytes() == before
+    assert sorted(p.name for p in folder.iterdir()) == ["1", "10", "2"]
+
+
+def test_a_table_with_texts_is_one_input_a_column(tmp_path):
+    table = tmp_path / "shop.csv"
+    rows = [f"{i % 5},{'red blue'.split()[i % 2]},{'low high'.split()[i % 2]}" for i in range(80)]
+    table.write_text("\n".join(["size (cm),class,price", *rows]))
+    config = load_config(overrides={"data.source": str(table), "train.epochs": 2})
+    run = Run(train_model(config, runs=tmp_path).path)
+    exported = export_run(run, tmp_path / "shop")
+    assert exported.inputs == {"size_cm": "[?] float32", "class_": "[?] string"}
+    signature = tf.saved_model.load(str(exported.path)).signatures["serving_default"]
+    found = signature(size_cm=tf.constant([1.0, 1.0]), class_=tf.constant(["red", "unheard of"]))
+    live = load_trained(run).predictor(np.array([[1, 2], [1, 0]], np.float32))
+    assert load_trained(run).predictor.info.columns[1].vocabulary == ("blue", "red")
+    np.testing.assert_allclose(found["probabilities"], live["probabilities"], atol=1e-6)
+
+
+def test_what_computes_something_else_is_not_published(digits_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "tfapp.export.saved_model.largest_difference", lambda *arguments: float("nan")
+    )
+    with pytest.raises(ExportError, match="computes something else") as caught:
+        export_run(digits_run, tmp_path / "digits")
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert list((tmp_path / "digits").iterdir()) == []
+
+
+@pytest.mark.parametrize("difference", [1e-4, float("inf"), float("nan")])
+def test_only_rounding_is_accepted(difference):
+    refuse_difference(1e-6, "float32")
+    with pytest.raises(ExportError):
+        refuse_difference(difference, "float32")
+
+
+def test_a_full_disk_leaves_the_versions_that_were_there(digits_run, tmp_path, monkeypatch):
+    folder = tmp_path / "digits"
+    export_run(digits_run, folder)
+
+    def full(*arguments, **options):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(StorageError, match=r"No space left on device.*No version was added"):
+        export_run(digits_run, folder)
+    assert [p.name for p in folder.iterdir()] == ["1"]
+
+
+_KILLED = """
+    import os, pathlib, signal, sys
+    from tfapp.export import saved_model
+    die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+    if sys.argv[3] == "before the card":
+        saved_model.write_card = die
+    else:
+        saved_model._publish = die
+    saved_model.export_run(sys.argv[1], pathlib.Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the card", "before it appears"])
+def test_a_killed_export_is_invisible_and_is_cleared_by_the_next(digits_run, tmp_path, moment):
+    folder = tmp_path / "digits"
+    script = textwrap.dedent(_KILLED)
+    words = [sys.executable, "-c", script, str(digits_run.path), str(folder), moment]
+    assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
+    assert [p.name for p in folder.iterdir() if p.name.isdigit()] == [], "a server sees nothing"
+    assert len(os.listdir(folder)) == 1
+    export_run(digits_run, folder)
+    assert os.listdir(folder) == ["1"]
