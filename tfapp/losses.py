@@ -152,8 +152,11 @@ def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
     if name.startswith("sparse_"):
         return lambda labels, out, weights: loss(labels, out, weights)
     if name in _NEEDS_PROBABILITIES:
+        takes_indices = name == "categorical_generalized_cross_entropy"  # whatever its name says
         return lambda labels, out, weights: loss(
-            tf.one_hot(labels, len(info.classes)), outputs.probabilities(out), weights
+            labels if takes_indices else tf.one_hot(labels, len(info.classes)),
+            outputs.probabilities(out),
+            weights,
         )
     return lambda labels, out, weights: loss(outputs.targets(labels), out, weights)
 

@@ -121,7 +121,8 @@ def resume_training(
 
     Args:
         run: A run that was interrupted or killed, or that is to become longer; or its path or name.
-        epochs: A new length of the whole run, longer than it was.
+        epochs: A new length of the whole run, e.g. to train longer; a schedule that decays over
+            the run follows it.
         data_dir: As in `train_model`.
         writers: As in `train_model`.
         stop: As in `train_model`.
