@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfapp.data import evaluation_batches, load_examples, load_splits
+from tfapp.data import OnePass, load_examples, load_splits
 from tfapp.data.splits import Split
 from tfapp.losses import build_loss
 from tfapp.metrics import build_metrics
@@ -104,7 +104,7 @@ def evaluate(trained: TrainedModel, examples: Split, *, source: str, split: str)
         split: What the split is called.
     """
     predictor, train = trained.predictor, trained.config.train
-    batches = evaluation_batches(examples, trained.config.data.batch_size)
+    batches = OnePass(examples, trained.config.data.batch_size)
     metrics = EvaluationLoop(
         predictor,
         build_loss(train.loss, predictor.info, predictor.head),
@@ -136,18 +136,16 @@ def _examples(
     return load_examples(other, trained.predictor.info, split=split, data_dir=data_dir)
 
 
-def _confusion(trained: TrainedModel, batches: tf.data.Dataset) -> npt.NDArray[np.int64]:
+def _confusion(trained: TrainedModel, batches: OnePass) -> npt.NDArray[np.int64]:
     classes = len(trained.predictor.info.classes)
+    total = tf.Variable(tf.zeros([classes, classes], tf.int64))
 
-    @tf.function
-    def count() -> tf.Tensor:
-        total = tf.zeros([classes, classes], tf.int64)
-        for features, labels in batches:
-            predicted = trained.predictor(features)["class_id"]
-            total += tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.int64)
-        return total
+    def count(features: tf.Tensor, labels: tf.Tensor) -> None:
+        predicted = trained.predictor(features)["class_id"]
+        total.assign_add(tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.int64))
 
-    counts: npt.NDArray[np.int64] = count().numpy()
+    tf.function(lambda: batches.visit(count))()
+    counts: npt.NDArray[np.int64] = total.numpy()
     return counts
 
 

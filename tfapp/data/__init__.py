@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfapp.data.inspection import describe_source as describe_source
     from tfapp.data.inspection import list_sources as list_sources
     from tfapp.data.inspection import prepare_source as prepare_source
+    from tfapp.data.pipeline import OnePass as OnePass
     from tfapp.data.pipeline import evaluation_batches as evaluation_batches
     from tfapp.data.pipeline import read_batch as read_batch
     from tfapp.data.pipeline import steps_per_epoch as steps_per_epoch
@@ -38,7 +39,13 @@ _MODULES = {
     "encode": ("encode_rows", "read_examples"),
     "examples": ("load_examples",),
     "inspection": ("describe_source", "list_sources", "prepare_source"),
-    "pipeline": ("evaluation_batches", "read_batch", "steps_per_epoch", "training_batches"),
+    "pipeline": (
+        "OnePass",
+        "evaluation_batches",
+        "read_batch",
+        "steps_per_epoch",
+        "training_batches",
+    ),
     "preprocess": ("Preprocess", "fit_preprocess"),
     "sources": ("find_source", "load_splits"),
     "true_labels": ("read_labels",),

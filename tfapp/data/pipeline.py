@@ -13,6 +13,7 @@ B is the batch size, N the number of examples.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -75,6 +76,41 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
         starts = tf.data.Dataset.range(0, split.size, batch_size)
         batches = _gather(split, starts.map(lambda start: order[start : start + batch_size]))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+class OnePass:
+    """The batches of one pass in stored order, for a compiled function to walk through.
+
+    Every walk over a `tf.data.Dataset` starts its threads anew, which takes as long as evaluating
+    thousands of small examples; arrays in memory are sliced instead.
+
+    Args:
+        split: Where the examples are.
+        batch_size: B, at least 1; the last batch may be smaller.
+    """
+
+    def __init__(self, split: Split, batch_size: int) -> None:
+        self._size = split.size
+        self._batch_size = batch_size
+        self._arrays: tuple[tf.Tensor, tf.Tensor] | None = None
+        if isinstance(split, ArraySplit) and split.load is None:
+            self._arrays = tf.convert_to_tensor(split.features), tf.convert_to_tensor(split.labels)
+        else:
+            self._dataset = evaluation_batches(split, batch_size)
+
+    def visit(self, function: Callable[[tf.Tensor, tf.Tensor], None]) -> None:
+        """Calls `function` with `[B, *feature_shape]` raw features and `[B]` labels of each batch.
+
+        Must be called inside a `tf.function`.
+        """
+        if self._arrays is None:
+            for features, labels in self._dataset:
+                function(features, labels)
+        else:
+            features, labels = self._arrays
+            for start in tf.range(0, self._size, self._batch_size):
+                end = tf.minimum(start + self._batch_size, self._size)
+                function(features[start:end], labels[start:end])
 
 
 def read_batch(split: Split, *, batch_size: int, seed: int, step: int) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfapp.data import OnePass
 from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
@@ -66,11 +67,11 @@ class EvaluationLoop:
         predictor: The model behind its scaling.
         loss: Scalar loss of a batch.
         metrics: Reset at the start of each run.
-        batches: A finite `tf.data.Dataset` of `(features, labels)`.
+        batches: The split's examples.
     """
 
     def __init__(
-        self, predictor: Predictor, loss: TaskLoss, metrics: MetricSet, batches: tf.data.Dataset
+        self, predictor: Predictor, loss: TaskLoss, metrics: MetricSet, batches: OnePass
     ) -> None:
         self._predictor = predictor
         self._loss = loss
@@ -85,7 +86,9 @@ class EvaluationLoop:
 
     @tf.function
     def _run(self) -> None:
-        for features, labels in self._batches:
-            outputs = self._predictor.outputs(features, training=False)
-            loss = self._loss(labels, outputs) + self._predictor.regularization()
-            self._metrics.update(labels, outputs, loss)
+        self._batches.visit(self._take_in)
+
+    def _take_in(self, features: tf.Tensor, labels: tf.Tensor) -> None:
+        outputs = self._predictor.outputs(features, training=False)
+        loss = self._loss(labels, outputs) + self._predictor.regularization()
+        self._metrics.update(labels, outputs, loss)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tfapp.data import evaluation_batches, read_batch, training_batches
+from tfapp.data import OnePass, read_batch, training_batches
 from tfapp.errors import CheckpointError, Diverged, ExitCode, Interrupted
 from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
@@ -85,7 +85,7 @@ class Session:
             parts.predictor,
             parts.loss,
             parts.validation_metrics,
-            evaluation_batches(parts.splits.validation, parts.config.data.batch_size),
+            OnePass(parts.splits.validation, parts.config.data.batch_size),
         )
         self._checkpoints = Checkpoints(run.checkpoints, keep=parts.config.train.checkpoint.keep)
         self._start = TrainingState()
