@@ -56,6 +56,24 @@ def test_kind_is_seen_on_one_batch(activation: str, classes: int, width: int, ki
     assert found == Outputs(kind, width)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.2, 0.9], "probabilities"),
+        ([-0.2, 0.9], "logits"),
+        ([0.2, 1.1], "logits"),
+        ([0.0, 0.9], "logits"),  # a sigmoid does not reach its limits
+    ],
+)
+def test_single_output_is_a_probability_only_strictly_between_zero_and_one(
+    values: list[float], kind: str
+):
+    def model(_: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.constant(values)[:, tf.newaxis]
+
+    assert recognize_outputs(model, features, info(2), "auto").kind == kind
+
+
 def test_softmax_in_bfloat16_is_still_recognized():
     def model(_: tf.Tensor, training: bool) -> tf.Tensor:
         logits = tf.random.stateless_normal([64, 100], seed=(1, 2))

@@ -67,7 +67,8 @@ FORMULAS = {
 @pytest.mark.parametrize("case", FORMULAS)
 def test_decay_follows_its_formula(case: str):
     options, expected = FORMULAS[case]
-    np.testing.assert_allclose(rates(build(case.split()[0], **options)), expected, rtol=1e-5, atol=1e-7)
+    found = rates(build(case.split()[0], **options))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("case", FORMULAS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -20,7 +21,12 @@ def comments(path) -> list[str]:
 
 def test_curves_show_each_value_of_both_splits(digits_run):
     texts = comments(draw_curves(digits_run))
-    assert {"loss", "accuracy", "learning rate", "train", "validation", "digits"} <= set(texts)
+    assert {"loss", "accuracy", "train", "validation", "digits"} <= set(texts)
+    assert "learning rate" not in texts, "it was constant"
+    rows = digits_run.metrics()
+    rows[0]["learning_rate"] = 0.5
+    digits_run.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "learning rate" in comments(draw_curves(digits_run))
 
 
 def test_a_run_without_a_finished_epoch_has_no_curves(digits_run):

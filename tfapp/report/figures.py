@@ -24,7 +24,7 @@ _NOT_CURVES = ("split", "step", "epoch")
 
 
 def draw_curves(run: Run) -> Path | None:
-    """Draws loss, metrics and learning rate over steps into `plots/curves.svg`.
+    """Draws loss, metrics and a changing learning rate over steps into `plots/curves.svg`.
 
     Returns:
         The file; `None` when no epoch was finished.
@@ -33,6 +33,8 @@ def draw_curves(run: Run) -> Path | None:
     if not rows:
         return None
     names = list(dict.fromkeys(key for row in rows for key in row if key not in _NOT_CURVES))
+    if len({row["learning_rate"] for row in rows if "learning_rate" in row}) == 1:
+        names.remove("learning_rate")  # a constant is no curve
     figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _draw_curve(axes, name, rows)
