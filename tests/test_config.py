@@ -186,7 +186,9 @@ def test_unknown_key_names_the_nearest(assignment: str, near: str):
         ("train.epochs=0", "train.epochs: input should be greater than 0, found 0"),
         ("data.validation=1", "data.validation: input should be less than 1, found 1"),
         ("train.optimizer.learning_rate=-1", "input should be greater than 0, found -1"),
-        ("train.optimizer.learning_rate=nan", "input should be greater than 0, found nan"),
+        ("train.optimizer.learning_rate=nan", "input should be a finite number, found nan"),
+        ("train.optimizer.learning_rate=inf", "input should be a finite number, found inf"),
+        ("train.epochs=true", "input should be a valid integer, found True"),
         ("data.batch_size=2.5", "found 2.5"),
         ("data.task=sorting", "'auto', 'classification' or 'regression', found 'sorting'"),
         ("name='my run'", "found 'my run'"),
@@ -317,7 +319,7 @@ values = st.recursive(
 tables = st.dictionaries(st.text(max_size=6), values, max_size=3)
 fractions = st.floats(0, 1, exclude_min=True, exclude_max=True)
 counts = st.integers(1, 10**9)
-rates = st.floats(min_value=0, exclude_min=True)
+rates = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 
 
 @st.composite

@@ -111,7 +111,7 @@ def test_rows_of_another_shape_are_refused(digits_run):
 
 
 def test_a_missing_input_or_model_is_said(digits_run, tmp_path):
-    with pytest.raises(MissingError, match="nothing.png"):
+    with pytest.raises(MissingError, match=r"nothing\.png"):
         predict(digits_run.path, [tmp_path / "nothing.png"])
     with pytest.raises(MissingError, match=r"no file .*nothing.json"):
         predict(digits_run.path, [tmp_path / "nothing.json"])

@@ -29,7 +29,8 @@ from tfapp import names
 from tfapp.errors import ConfigError, MissingError, UnknownName, did_you_mean
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
@@ -123,7 +124,9 @@ class OptimizerConfig(OpenSection):
     """A Keras optimizer by name, with any argument of its constructor."""
 
     name: str = Field("adam", description="Keras optimizer, or an import path")
-    learning_rate: float = Field(1e-3, gt=0, description="the rate, or the peak of the schedule")
+    learning_rate: float = Field(
+        1e-3, gt=0, allow_inf_nan=False, description="the rate, or the peak of the schedule"
+    )
 
     @model_validator(mode="after")
     def _known(self) -> OptimizerConfig:
@@ -172,7 +175,7 @@ class TrainConfig(Section):
     metrics: list[str] = Field(["auto"], description="Keras metrics; auto: what suits the task")
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    class_weights: Literal["balanced"] | list[float] | None = Field(
+    class_weights: Literal["balanced"] | list[Weight] | None = Field(
         None, description="weight of each class in the loss, in the order of the classes"
     )
     precision: Literal["float32", "mixed_bfloat16"] = Field(

@@ -184,6 +184,7 @@ def claim_run(runs: Path, config: Config, *, name: str | None = None) -> Run:
         StorageError: The folder cannot be written.
     """
     check_free(runs, name)
+    content = to_toml(config)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     candidates = [name] if name else _numbered(f"{stamp}-{config.label}")
     with storage_errors(runs):
@@ -195,7 +196,7 @@ def claim_run(runs: Path, config: Config, *, name: str | None = None) -> Run:
             except FileExistsError:
                 continue
             try:
-                write_whole(run.path / "config.toml", to_toml(config))
+                write_whole(run.path / "config.toml", content)
             except StorageError:
                 run.path.rmdir()  # without a config it is no run, and would only block its name
                 raise

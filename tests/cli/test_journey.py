@@ -129,7 +129,11 @@ def test_data_and_models_are_listed_and_shown(cli):
     sources = {s["name"] for s in the_json(cli("data", "list", "--json"))["sources"]}
     assert sources >= {"digits", "iris", "wine", "breast_cancer", "synthetic/blobs"}
     iris = the_json(cli("data", "show", "iris", "--json"))
-    assert iris["splits"]["test"]["class_counts"] == {"setosa": 10, "versicolor": 10, "virginica": 10}
+    assert iris["splits"]["test"]["class_counts"] == {
+        "setosa": 10,
+        "versicolor": 10,
+        "virginica": 10,
+    }
     prepared = the_json(cli("data", "prepare", "wine", "--json"))
     assert Path(prepared["path"]).is_dir()
     names = {m["name"] for m in the_json(cli("models", "list", "--json"))["models"]}
@@ -170,7 +174,9 @@ def test_a_model_of_ones_own_by_import_path(cli, monkeypatch):
     words = ("train", "--data", "digits", "--model", "my_model:Mine", "--epochs", "2")
     assert cli(*words, "--run", "mine").code == 0
     assert the_json(cli("evaluate", "mine", "--json"))["metrics"]["accuracy"] > 0.5
-    assert the_json(cli("export", "mine", "--json"))["outputs"]["probabilities"] == "[?, 10] float32"
+    assert (
+        the_json(cli("export", "mine", "--json"))["outputs"]["probabilities"] == "[?, 10] float32"
+    )
 
 
 def test_signals_end_a_run_cleanly_and_it_continues(tmp_path):
@@ -179,7 +185,11 @@ def test_signals_end_a_run_cleanly_and_it_continues(tmp_path):
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         name = number.name.lower()
         process = subprocess.Popen(
-            [*words, "--run", name], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+            [*words, "--run", name],
+            cwd=tmp_path,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr is not None
         for line in process.stderr:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def test_versions_count_up_and_are_never_overwritten(digits_run, tmp_path):
 
 def test_a_table_with_texts_is_one_input_a_column(tmp_path):
     table = tmp_path / "shop.csv"
-    rows = [f"{i % 5},{'red blue'.split()[i % 2]},{'low high'.split()[i % 2]}" for i in range(80)]
+    rows = [f"{i % 5},{['red', 'blue'][i % 2]},{['low', 'high'][i % 2]}" for i in range(80)]
     table.write_text("\n".join(["size (cm),class,price", *rows]))
     config = load_config(overrides={"data.source": str(table), "train.epochs": 2})
     run = Run(train_model(config, runs=tmp_path).path)
@@ -130,6 +129,6 @@ def test_a_killed_export_is_invisible_and_is_cleared_by_the_next(digits_run, tmp
     words = [sys.executable, "-c", script, str(digits_run.path), str(folder), moment]
     assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
     assert [p.name for p in folder.iterdir() if p.name.isdigit()] == [], "a server sees nothing"
-    assert len(os.listdir(folder)) == 1
+    assert len(list(folder.iterdir())) == 1
     export_run(digits_run, folder)
-    assert os.listdir(folder) == ["1"]
+    assert [p.name for p in folder.iterdir()] == ["1"]
