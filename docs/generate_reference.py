@@ -31,7 +31,6 @@ _EXIT_CODES = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "it failed while running: a damaged file, a refusing disk, a bug",
     ExitCode.USAGE: "what was typed or configured cannot be meant, or does not fit the data",
-    ExitCode.NO: "the answer is no; no command returns it yet",
     ExitCode.MISSING: "a file, run, checkpoint or data set that is needed is not there",
     ExitCode.DIVERGED: "training met NaN or Inf",
     ExitCode.INTERRUPTED: "Ctrl-C; training saves everything first",
@@ -112,20 +111,12 @@ def variables() -> str:
     """Returns the environment variable of each option that two commands show."""
     shown = [context for path, context in commands() if path in (("train",), ("predict",))]
     rows = [
-        (f"`{context.command_path}`", f"`{option.opts[0]}`", f"`{variable_of(context, option)}`")
+        (f"`{context.command_path}`", f"`{option.opts[0]}`", f"`{option.envvar!s}`")
         for context in shown
         for option in context.command.params
         if isinstance(option, click.Option) and option.expose_value
     ]
     return table(("command", "option", "variable"), rows)
-
-
-def variable_of(context: click.Context, option: click.Parameter) -> str:
-    """Returns the environment variable that click reads for an option."""
-    if option.envvar:
-        return str(option.envvar)
-    words = context.command_path.split()
-    return "_".join([*words, option.name or ""]).upper()
 
 
 def commands(
@@ -201,7 +192,6 @@ def _context(command: click.Command, name: str, parent: click.Context | None) ->
     settings = command.context_settings | {
         "terminal_width": _WIDTH,
         "max_content_width": _WIDTH,
-        "auto_envvar_prefix": None,
     }
     return click.Context(command, info_name=name, parent=parent, **settings)
 

@@ -138,7 +138,7 @@ class OptimizerConfig(OpenSection):
 
 
 class ScheduleConfig(OpenSection):
-    """How the learning rate moves; `decay_steps` is the whole run unless said."""
+    """How the learning rate moves; `decay_steps` is what warm-up leaves of the run unless said."""
 
     name: str = Field("constant", description="shape of the decay")
     warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 0 before it")
@@ -183,6 +183,9 @@ class TrainConfig(Section):
     )
     monitor: str = Field(
         "auto", description="decides the best checkpoint; auto: val_accuracy, else val_loss"
+    )
+    monitor_mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="what is better; auto: less of a loss or an error, more of the rest"
     )
     early_stopping: EarlyStoppingConfig | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()

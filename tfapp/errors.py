@@ -32,7 +32,6 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
-    NO = 3  # the answer is no: a required metric was missed
     MISSING = 4
     DIVERGED = 5
     INTERRUPTED = 130

@@ -15,7 +15,7 @@ from tfapp.data.splits import Split
 from tfapp.losses import build_loss
 from tfapp.metrics import build_metrics
 from tfapp.runs import Run, open_run
-from tfapp.settings import read_settings
+from tfapp.settings import data_folder
 from tfapp.training.loops import EvaluationLoop
 from tfapp.training.restore import TrainedModel, load_trained
 
@@ -68,17 +68,18 @@ class Evaluation:
 def evaluate_run(
     run: Run | str | Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     data: str | None = None,
     step: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> Evaluation:
     """Evaluates a run's model and keeps the result as `evaluation.json` in the run.
 
     Args:
         run: A run with a checkpoint, or its path or name.
-        split: `train`, `validation` or `test`.
-        data: Another source than the run's own: its `split` if it has one, else all of it.
+        split: `train`, `validation` or `test`; `test` when omitted.
+        data: Another source than the run's own. Without `split`, its test split if it has one,
+            else all of it.
         step: Step of a checkpoint; the best one when omitted.
         data_dir: Where prepared data sets are kept; `settings` decides when omitted.
 
@@ -88,7 +89,7 @@ def evaluate_run(
     """
     opened = open_run(run)
     trained = load_trained(opened, step=step)
-    examples, name = _examples(trained, split, data, data_dir or read_settings().data)
+    examples, name = _examples(trained, split, data, data_folder(data_dir))
     evaluation = evaluate(trained, examples, source=data or trained.config.data.source, split=name)
     opened.write_json("evaluation.json", {"schema_version": 1} | _plain(evaluation))
     return evaluation
@@ -127,11 +128,12 @@ def evaluate(trained: TrainedModel, examples: Split, *, source: str, split: str)
 
 
 def _examples(
-    trained: TrainedModel, split: str, data: str | None, data_dir: Path
+    trained: TrainedModel, split: str | None, data: str | None, data_dir: Path
 ) -> tuple[Split, str]:
     config = trained.config.data
     if data is None:
-        return getattr(load_splits(config, data_dir=data_dir), split), split
+        name = split or "test"
+        return getattr(load_splits(config, data_dir=data_dir), name), name
     other = config.model_copy(update={"source": data})
     return load_examples(other, trained.predictor.info, split=split, data_dir=data_dir)
 

@@ -17,7 +17,6 @@ from tfapp.data.splits import DataInfo
 from tfapp.errors import DataError, MissingError
 from tfapp.exported import find_version, named_inputs, read_card
 from tfapp.runs import find_run
-from tfapp.settings import read_settings
 from tfapp.training.restore import info_from_json, load_trained
 
 # Large enough to keep the cores busy, small enough for images of a few megapixels.
@@ -79,7 +78,9 @@ class Model:
     call: Callable[[npt.NDArray[Any]], Mapping[str, tf.Tensor]]
 
 
-def load_model(source: str | Path, *, runs: Path | None = None, step: int | None = None) -> Model:
+def load_model(
+    source: str | Path, *, runs: str | Path | None = None, step: int | None = None
+) -> Model:
     """Loads a run, a SavedModel, or the newest version in a folder of SavedModels.
 
     Args:
@@ -94,7 +95,7 @@ def load_model(source: str | Path, *, runs: Path | None = None, step: int | None
     version = find_version(Path(source))
     if version is not None:
         return _saved_model(version)
-    trained = load_trained(find_run(source, runs or read_settings().runs), step=step)
+    trained = load_trained(find_run(source, runs), step=step)
     call = tf.function(trained.predictor.__call__, reduce_retracing=True)
     size = trained.config.data.image_size
     return Model(trained.run.path, trained.predictor.info, size, lambda x: call(tf.constant(x)))

@@ -32,7 +32,7 @@ from tfapp.errors import (
     did_you_mean,
     storage_errors,
 )
-from tfapp.settings import read_settings
+from tfapp.settings import runs_folder
 
 LATEST = "latest"
 
@@ -225,13 +225,18 @@ def check_free(runs: Path, name: str | None) -> None:
         )
 
 
-def find_run(name: str | Path, runs: Path) -> Run:
-    """Returns the run at a path, or the one of that name in `runs`.
+def find_run(name: str | Path, runs: str | Path | None = None) -> Run:
+    """Returns the run at a path, or the one of that name in a folder of runs.
+
+    Args:
+        name: A path, a name, or `latest`.
+        runs: Folder of run directories; the settings decide when omitted.
 
     Raises:
         MissingError: Neither is there.
         UsageError: The folder is there but is not a run.
     """
+    runs = runs_folder(runs)
     folders = [folder for folder in (Path(name), runs / name) if folder.is_dir()]
     for folder in folders:
         if (folder / "config.toml").exists():
@@ -242,6 +247,7 @@ def find_run(name: str | Path, runs: Path) -> Run:
             " Runs are made by tfapp train; list them with tfapp runs list."
         )
     known = [run.name for run in _all_runs(runs)]
+    known += [LATEST] * bool(known)
     raise MissingError(
         f"no run {str(name)!r}, neither as a path nor in {runs}/.{did_you_mean(str(name), known)}"
         + (" List them with tfapp runs list." if known else " Make one with tfapp train.")
@@ -254,12 +260,16 @@ def open_run(run: Run | str | Path) -> Run:
     Raises:
         MissingError: There is none of that name.
     """
-    return run if isinstance(run, Run) else find_run(run, read_settings().runs)
+    return run if isinstance(run, Run) else find_run(run)
 
 
-def list_runs(runs: Path) -> list[RunSummary]:
-    """Returns the runs in a folder, newest first; a damaged one does not hide the others."""
-    return [_summary_of(run) for run in reversed(_all_runs(runs))]
+def list_runs(runs: str | Path | None = None) -> list[RunSummary]:
+    """Returns the runs in a folder, newest first; a damaged one does not hide the others.
+
+    Args:
+        runs: Folder of run directories; the settings decide when omitted.
+    """
+    return [_summary_of(run) for run in reversed(_all_runs(runs_folder(runs)))]
 
 
 def summarize_run(run: Run) -> RunSummary:

@@ -43,6 +43,21 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def runs_folder(given: str | Path | None = None) -> Path:
+    """Returns the folder of run directories: as given, else by the settings."""
+    return read_settings().runs if given is None else Path(given)
+
+
+def saved_models_folder(given: str | Path | None = None) -> Path:
+    """Returns the folder of exported models: as given, else by the settings."""
+    return read_settings().saved_models if given is None else Path(given)
+
+
+def data_folder(given: str | Path | None = None) -> Path:
+    """Returns the folder of prepared data sets: as given, else by the settings."""
+    return read_settings().data if given is None else Path(given)
+
+
 def tensorflow_log_level() -> str | None:
     """Returns `TF_CPP_MIN_LOG_LEVEL` if the user has set it."""
     return os.environ.get("TF_CPP_MIN_LOG_LEVEL")

@@ -41,12 +41,24 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"tfapp.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        _name_variables(command, f"TFAPP_{cmd_name}".upper())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the table without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Names the variable of each option after the option: TFAPP_TRAIN_SET for `--set`."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.allow_from_autoenv:
+            spelling = next(name for name in option.opts if name.startswith("--"))
+            option.envvar = f"{prefix}_{spelling.removeprefix('--')}".replace("-", "_").upper()
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _name_variables(inner, f"{prefix}_{name}".upper())
 
 
 @click.command(
@@ -67,9 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = cli.main(
-            words, prog_name="tfapp", standalone_mode=False, auto_envvar_prefix="TFAPP"
-        )
+        result = cli.main(words, prog_name="tfapp", standalone_mode=False)
     except click.exceptions.Exit as request:
         return request.exit_code
     except BaseException as error:  # every ending gets its sentence and its code

@@ -25,9 +25,9 @@ def list_command(as_json: bool, quiet: bool) -> None:
     """List the data sets that can be used at once, and what TFDS has prepared here."""
     from tfapp.cli.console import print_json, print_table, say
     from tfapp.data.inspection import list_sources
-    from tfapp.settings import read_settings
+    from tfapp.settings import data_folder
 
-    folder = read_settings().data
+    folder = data_folder()
     found = list_sources(folder)
     if as_json:
         print_json({"data_dir": str(folder), "sources": [vars(source) for source in found]})
@@ -51,14 +51,14 @@ def show_command(source: str, assignments: tuple[str, ...], as_json: bool, quiet
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.config import load_config
     from tfapp.data.sources import find_source
-    from tfapp.settings import read_settings
+    from tfapp.settings import data_folder
 
     config = load_config(None, assignments, overrides={"data.source": source}).data
-    find_source(source, read_settings().data)
+    find_source(source, data_folder())
     load_tensorflow()
     from tfapp.data.inspection import describe_source
 
-    report = describe_source(config, read_settings().data)
+    report = describe_source(config, data_folder())
     if as_json:
         print_json(report)
         return
@@ -100,9 +100,9 @@ def prepare_command(name: str, as_json: bool, quiet: bool) -> None:
     from tfapp.cli.console import print_json, print_pairs
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.data.sources import find_source
-    from tfapp.settings import read_settings
+    from tfapp.settings import data_folder
 
-    folder = read_settings().data
+    folder = data_folder()
     find_source(name, folder)
     load_tensorflow()
     from tfapp.data.inspection import prepare_source

@@ -48,7 +48,6 @@ def _usage(error: click.ClickException) -> int:
         known = [o for p in context.command.params for o in p.opts] if context else []
         message = f"no option {error.option_name}.{did_you_mean(error.option_name, known)}"
     elif context is not None and isinstance(context.command, click.Group):
-        word = next(iter(context.protected_args or context.args or []), None)
         known = context.command.list_commands(context)
         if message.startswith("No such command") and (word := message.split("'")[1]):
             message = f"no command {word!r}.{did_you_mean(word, known)} Known: {', '.join(known)}."

@@ -20,18 +20,16 @@ Examples:
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
-    default="test",
-    show_default=True,
-    help="Which examples.",
+    help="Which examples.  [default: test]",
 )
-@click.option("--data", metavar="SOURCE", help="Another source: its split, or all of it.")
+@click.option("--data", metavar="SOURCE", help="Another source: its test split, or all of it.")
 @options.checkpoint_step
 @options.runs_folder
 @options.json_output
 @options.common
 def evaluate(
     run: str,
-    split: str,
+    split: str | None,
     data: str | None,
     step: int | None,
     runs: Path | None,
@@ -46,9 +44,8 @@ def evaluate(
     from tfapp.cli.console import print_json, print_pairs, print_table, say
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.runs import find_run
-    from tfapp.settings import read_settings
 
-    found = find_run(run, runs or read_settings().runs)
+    found = find_run(run, runs)
     load_tensorflow()
     from tfapp.evaluation import evaluate_run
     from tfapp.report.figures import draw_confusion

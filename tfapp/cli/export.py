@@ -43,9 +43,8 @@ def export(
     from tfapp.cli.console import print_json, print_pairs, say
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.runs import find_run
-    from tfapp.settings import read_settings
 
-    found = find_run(run, runs or read_settings().runs)
+    found = find_run(run, runs)
     load_tensorflow()
     from tfapp.export.saved_model import export_run
 

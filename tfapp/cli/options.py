@@ -13,9 +13,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def common(command: Command) -> Command:
     """Adds what every command takes: `--quiet` and `--debug`."""
-    command = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(
-        command
-    )
+    command = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        allow_from_autoenv=False,
+        help="Show tracebacks.",
+    )(command)
     return click.option("--quiet", "-q", is_flag=True, help="Say only what was asked for.")(command)
 
 

@@ -28,9 +28,9 @@ def list_command(runs: Path | None, as_json: bool, quiet: bool) -> None:
     """List the runs in a folder, newest first."""
     from tfapp.cli.console import print_json, print_table, say
     from tfapp.runs import list_runs
-    from tfapp.settings import read_settings
+    from tfapp.settings import runs_folder
 
-    folder = runs or read_settings().runs
+    folder = runs_folder(runs)
     found = list_runs(folder)
     if as_json:
         print_json({"runs": [vars(run) for run in found]})
@@ -66,9 +66,8 @@ def show_command(run: str, runs: Path | None, as_json: bool, quiet: bool) -> Non
     """Show one run: its state, its configuration, its files."""
     from tfapp.cli.console import print_json, print_pairs
     from tfapp.runs import find_run, flatten, show_run
-    from tfapp.settings import read_settings
 
-    report = show_run(find_run(run, runs or read_settings().runs))
+    report = show_run(find_run(run, runs))
     if as_json:
         print_json(report)
         return
@@ -97,11 +96,11 @@ def compare_command(names: tuple[str, ...], runs: Path | None, as_json: bool, qu
     """Put runs side by side, with the config keys in which they differ."""
     from tfapp.cli.console import print_json, print_table, say
     from tfapp.runs import compare_runs, find_run
-    from tfapp.settings import read_settings
+    from tfapp.settings import runs_folder
 
     if len(names) < 2:
         raise click.UsageError("give two runs or more; list them with tfapp runs list.")
-    folder = runs or read_settings().runs
+    folder = runs_folder(runs)
     comparison = compare_runs([find_run(name, folder) for name in names])
     if as_json:
         print_json(comparison)

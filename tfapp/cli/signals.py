@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import click
 
 from tfapp.errors import ExitCode
 
@@ -24,7 +23,8 @@ def stop_on_signals() -> Iterator[Callable[[], ExitCode | None]]:
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
         signal.signal(number, before[signal.Signals(number)])
-        click.echo("\nsaving; once more to quit without", err=True)
+        # Not through sys.stderr: the signal may have come in the middle of a write to it.
+        os.write(2, b"\nsaving; once more to quit without\n")
 
     def request() -> ExitCode | None:
         return received[0] if received else None

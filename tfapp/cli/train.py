@@ -132,11 +132,10 @@ def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> 
     from tfapp.cli.signals import stop_on_signals
     from tfapp.data.sources import find_source
     from tfapp.runs import check_free
-    from tfapp.settings import read_settings
+    from tfapp.settings import data_folder, runs_folder
 
-    settings = read_settings()
-    find_source(config.data.source, settings.data)
-    check_free(runs or settings.runs, name)
+    find_source(config.data.source, data_folder())
+    check_free(runs_folder(runs), name)
     load_tensorflow()
     from tfapp.cli.progress import progress_writer
     from tfapp.training.train import train_model
@@ -151,9 +150,8 @@ def _resume(name: str, runs: Path | None, epochs: int | None, quiet: bool) -> Tr
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.cli.signals import stop_on_signals
     from tfapp.runs import find_run
-    from tfapp.settings import read_settings
 
-    run = find_run(name, runs or read_settings().runs)
+    run = find_run(name, runs)
     load_tensorflow()
     from tfapp.cli.progress import progress_writer
     from tfapp.training.train import resume_training
@@ -168,9 +166,9 @@ def _show_plan(config: Config, runs: Path | None, as_json: bool) -> None:
     from tfapp.cli.console import print_json, print_pairs
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.data.sources import find_source
-    from tfapp.settings import read_settings
+    from tfapp.settings import data_folder
 
-    find_source(config.data.source, read_settings().data)
+    find_source(config.data.source, data_folder())
     load_tensorflow()
     from tfapp.training.train import plan_training
 

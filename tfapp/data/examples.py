@@ -20,18 +20,19 @@ from tfapp.errors import DataError, did_you_mean
 
 
 def load_examples(
-    config: DataConfig, info: DataInfo, *, split: str, data_dir: Path
+    config: DataConfig, info: DataInfo, *, split: str | None, data_dir: Path
 ) -> tuple[ArraySplit, str]:
     """Returns examples of `config.source` with the classes and texts of `info`.
 
     Args:
         config: Names the source.
         info: What the model was trained on.
-        split: `train`, `validation` or `test`: taken if the source has it, else everything is.
+        split: `train`, `validation` or `test`; when omitted, `test` if the source has one, else
+            everything.
         data_dir: Folder of prepared data sets.
 
     Returns:
-        The examples, and `split` or `all`.
+        The examples, and the name of their split or `all`.
 
     Raises:
         DataError: The source lacks a column, holds another kind of example, or labels that are
@@ -41,8 +42,13 @@ def load_examples(
     if named:  # the column of training, not the last one of this file
         config = config.model_copy(update={"label": info.label})
     raw = read_raw(config, data_dir=data_dir)
-    chosen = split if split in raw.parts else "all"
-    parts = [raw.parts[split]] if split in raw.parts else list(raw.parts.values())
+    if split is not None and split not in raw.parts:
+        raise DataError(
+            f"{config.source} has no {split} split of its own; it has: {', '.join(raw.parts)}."
+            " Leave --split out to take all of it."
+        )
+    chosen = split or ("test" if "test" in raw.parts else "all")
+    parts = list(raw.parts.values()) if chosen == "all" else [raw.parts[chosen]]
     features = np.concatenate([_features(part, raw, info, config.source) for part in parts])
     labels = np.concatenate([_labels(part, raw, info) for part in parts])
     return ArraySplit(features, labels, raw.images.load if raw.images else None), chosen

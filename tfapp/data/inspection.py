@@ -16,6 +16,7 @@ from tfapp.data.builders import VERSION
 from tfapp.data.sources import Kind, find_source, load_splits
 from tfapp.data.splits import Column, Split, Splits, Task
 from tfapp.errors import UsageError
+from tfapp.settings import data_folder
 
 DESCRIPTIONS = {
     "breast_cancer": "569 tumours, 30 measurements, 2 classes",
@@ -100,11 +101,15 @@ class PreparedSource:
     size_bytes: int
 
 
-def list_sources(data_dir: Path) -> list[SourceSummary]:
+def list_sources(data_dir: str | Path | None = None) -> list[SourceSummary]:
     """Returns embedded and synthetic sources, and what TFDS has prepared under `data_dir`.
 
     Imports neither TensorFlow nor TFDS.
+
+    Args:
+        data_dir: Folder of prepared data sets; the settings decide when omitted.
     """
+    data_dir = data_folder(data_dir)
     embedded = [
         SourceSummary(
             name,
@@ -133,15 +138,19 @@ def _summarize(info: Path, data_dir: Path) -> SourceSummary:
     return SourceSummary(f"{'/'.join(name)}:{version}", "tfds", True, first)
 
 
-def describe_source(config: DataConfig, data_dir: Path) -> SourceReport:
+def describe_source(config: DataConfig, data_dir: str | Path | None = None) -> SourceReport:
     """Loads `config.source` and returns what it holds.
+
+    Args:
+        config: Names the source, and how it is cut and labelled.
+        data_dir: Folder of prepared data sets; the settings decide when omitted.
 
     Raises:
         TfappError: As `load_splits` does.
     """
     from tfapp.data.preprocess import Moments, feature_chunks
 
-    splits = load_splits(config, data_dir=data_dir)
+    splits = load_splits(config, data_dir=data_folder(data_dir))
     info = splits.info
     moments = Moments()
     for features in feature_chunks(splits.train):
@@ -210,12 +219,14 @@ def _report_columns(
     )
 
 
-def prepare_source(name: str, data_dir: Path, *, progress: bool = False) -> PreparedSource:
+def prepare_source(
+    name: str, data_dir: str | Path | None = None, *, progress: bool = False
+) -> PreparedSource:
     """Downloads or writes a data set under `data_dir`, unless it is there.
 
     Args:
         name: An embedded name or a name of TFDS.
-        data_dir: Folder of prepared data sets.
+        data_dir: Folder of prepared data sets; the settings decide when omitted.
         progress: Whether TFDS draws its bars on standard error.
 
     Raises:
@@ -223,6 +234,7 @@ def prepare_source(name: str, data_dir: Path, *, progress: bool = False) -> Prep
         MissingError: The data set cannot be reached.
         StorageError: `data_dir` cannot be written.
     """
+    data_dir = data_folder(data_dir)
     kind = find_source(name, data_dir)
     if kind in ("synthetic", "path"):
         raise UsageError(f"{name!r} needs no preparing: give it as data.source as it is.")

@@ -22,7 +22,7 @@ from tfapp.export.check import largest_difference, refuse_difference
 from tfapp.export.signatures import ServingModule, output_specs
 from tfapp.exported import input_specs, versions
 from tfapp.runs import Run, open_run, process_alive
-from tfapp.settings import read_settings
+from tfapp.settings import saved_models_folder
 from tfapp.training.restore import TrainedModel, load_trained
 from tfapp.training.samples import read_samples
 
@@ -58,7 +58,7 @@ class ExportedModel:
 
 def export_run(
     run: Run | str | Path,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     version: int | None = None,
     step: int | None = None,
@@ -84,7 +84,7 @@ def export_run(
     Source: the rule for directories is TensorFlow Serving's, `g3doc/serving_basic.md`.
     """
     trained = load_trained(open_run(run), step=step)
-    folder = output or read_settings().saved_models / trained.config.label
+    folder = saved_models_folder() / trained.config.label if output is None else Path(output)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / str(_free_version(folder, version))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from tfapp import names
 from tfapp.training.progress import Progress
@@ -90,6 +91,7 @@ class Monitor:
 
     Args:
         name: `val_` and a metric for the validation split, or a metric of the training split.
+        mode: `min` or `max` is better; `auto` goes by the name.
         min_delta: Least change that counts as better.
         patience: Epochs without improvement after which it is `exhausted`; `None` for never.
         best: Best so far, when a run is continued.
@@ -100,6 +102,7 @@ class Monitor:
         self,
         name: str,
         *,
+        mode: Literal["auto", "min", "max"] = "auto",
         min_delta: float = 0.0,
         patience: int | None = None,
         best: Best | None = None,
@@ -110,7 +113,8 @@ class Monitor:
         self.stale_epochs = stale_epochs
         self._min_delta = min_delta
         self._patience = patience
-        self._sign = -1.0 if lower_is_better(name) else 1.0
+        lower = mode == "min" or (mode == "auto" and lower_is_better(name))
+        self._sign = -1.0 if lower else 1.0
 
     @property
     def exhausted(self) -> bool:

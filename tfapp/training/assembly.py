@@ -34,7 +34,8 @@ class Assembly:
         config: With every `auto` replaced by what it came to.
         splits: The examples.
         predictor: The model behind its scaling.
-        loss: Scalar loss of a batch.
+        loss: Scalar loss of a training batch, with class weights.
+        validation_loss: The same without them, so that it is what an evaluation measures.
         optimizer: Not yet built for the model's variables.
         metrics: Of the training split.
         validation_metrics: The same metrics for the validation split.
@@ -45,6 +46,7 @@ class Assembly:
     splits: Splits
     predictor: Predictor
     loss: TaskLoss
+    validation_loss: TaskLoss
     optimizer: keras.optimizers.Optimizer
     metrics: MetricSet
     validation_metrics: MetricSet
@@ -83,6 +85,7 @@ def assemble(config: Config, *, data_dir: Path) -> Assembly:
         splits=splits,
         predictor=predictor,
         loss=build_loss(config.train.loss, splits.info, predictor.head, weights),
+        validation_loss=build_loss(config.train.loss, splits.info, predictor.head),
         optimizer=build_optimizer(
             config.train.optimizer,
             config.train.schedule,

@@ -83,7 +83,7 @@ class Session:
         self._step = TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
         self._validation = EvaluationLoop(
             parts.predictor,
-            parts.loss,
+            parts.validation_loss,
             parts.validation_metrics,
             OnePass(parts.splits.validation, parts.config.data.batch_size),
         )
@@ -157,6 +157,7 @@ class Session:
         train = self._parts.config.train
         return Monitor(
             train.monitor,
+            mode=train.monitor_mode,
             min_delta=train.early_stopping.min_delta if train.early_stopping else 0.0,
             patience=train.early_stopping.patience if train.early_stopping else None,
             best=self._start.best,

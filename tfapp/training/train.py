@@ -13,7 +13,7 @@ from tfapp.config import Config, to_toml
 from tfapp.environment import read_environment
 from tfapp.errors import UsageError
 from tfapp.runs import Run, claim_run, open_run, process_alive, write_whole
-from tfapp.settings import read_settings
+from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
 from tfapp.training.controller import StopRequest
 from tfapp.training.restore import describe_data, read_info
@@ -48,15 +48,17 @@ class Plan:
 
 
 def plan_training(
-    config: Config | None = None, *, runs: Path | None = None, data_dir: Path | None = None
+    config: Config | None = None,
+    *,
+    runs: str | Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> Plan:
     """Builds everything that `train_model` would train, and makes no run.
 
     Raises:
         TfappError: What `train_model` would raise before its first step.
     """
-    settings = read_settings()
-    parts = assemble(config or Config(), data_dir=data_dir or settings.data)
+    parts = assemble(config or Config(), data_dir=data_folder(data_dir))
     splits = parts.splits
     return Plan(
         config=to_toml(parts.config),
@@ -70,16 +72,16 @@ def plan_training(
         },
         steps_per_epoch=parts.steps_per_epoch,
         total_steps=parts.total_steps,
-        runs=runs or settings.runs,
+        runs=runs_folder(runs),
     )
 
 
 def train_model(
     config: Config | None = None,
     *,
-    runs: Path | None = None,
+    runs: str | Path | None = None,
     name: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     writers: Sequence[Writer] = (),
     stop: StopRequest = lambda: None,
 ) -> TrainedRun:
@@ -98,9 +100,8 @@ def train_model(
         Interrupted: `stop` gave a code. `resume_training` goes on from there.
         TfappError: The config, the data or the model cannot be used; no run was made.
     """
-    settings = read_settings()
-    parts = assemble(config or Config(), data_dir=data_dir or settings.data)
-    run = claim_run(runs or settings.runs, parts.config, name=name)
+    parts = assemble(config or Config(), data_dir=data_folder(data_dir))
+    run = claim_run(runs_folder(runs), parts.config, name=name)
     describe_data(run, parts.predictor)
     keep_samples(run, parts.splits.validation)
     run.write_json("environment.json", asdict(read_environment(device_names())))
@@ -111,7 +112,7 @@ def resume_training(
     run: Run | str | Path,
     *,
     epochs: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     writers: Sequence[Writer] = (),
     stop: StopRequest = lambda: None,
 ) -> TrainedRun:
@@ -137,7 +138,7 @@ def resume_training(
     if epochs is not None:
         train = config.train.model_copy(update={"epochs": epochs})
         config = config.model_copy(update={"train": train})
-    parts = assemble(config, data_dir=data_dir or read_settings().data)
+    parts = assemble(config, data_dir=data_folder(data_dir))
     _check_unfinished(run, parts)
     _check_same_data(run, parts)
     if epochs is not None:
