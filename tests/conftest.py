@@ -39,7 +39,10 @@ def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Result]:
     """Runs `tfapp ...` in this process, in an empty working folder."""
+    import tensorflow as tf
+
     monkeypatch.chdir(tmp_path)
+    tf.zeros([1])  # what C++ says when its runtime starts belongs to no command
 
     def run(*words: str | Path) -> Result:
         capfd.readouterr()

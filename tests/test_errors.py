@@ -95,7 +95,7 @@ def test_refusal_of_the_disk_names_path_and_reason_and_what_to_do():
         raise OSError(28, "No space left on device")
     message = str(caught.value)
     assert message.startswith("cannot write runs/x: No space left on device.")
-    assert "free some space" in message
+    assert "Free some space" in message
     assert isinstance(caught.value.__cause__, OSError)
 
 

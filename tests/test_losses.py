@@ -281,10 +281,10 @@ def test_every_accepted_loss_gives_one_output_a_gradient(name: str):
 @pytest.mark.parametrize(
     ("data", "width", "said"),
     [
-        (THREE, 2, "the model gives 2 outputs, but mine.csv has 3 classes"),
-        (THREE, 1, "the model gives 1 outputs, but mine.csv has 3 classes"),
-        (TWO, 3, "the model gives 3 outputs, but mine.csv has 2 classes"),
-        (REAL, 2, "the model gives 2 outputs, but mine.csv has one target number"),
+        (THREE, 2, "the model's last layer is 2 wide, but mine.csv has 3 classes"),
+        (THREE, 1, "the model's last layer is 1 wide, but mine.csv has 3 classes"),
+        (TWO, 3, "the model's last layer is 3 wide, but mine.csv has 2 classes"),
+        (REAL, 2, "the model's last layer is 2 wide, but mine.csv has one target number"),
     ],
 )
 def test_outputs_that_do_not_fit_are_told_with_both_numbers(data: DataInfo, width: int, said: str):

@@ -181,7 +181,7 @@ def test_folder_of_runs_below_a_file_is_refused(tmp_path: Path):
     with pytest.raises(StorageError) as caught:
         claim_run(tmp_path / "file" / "runs", Config())
     assert f"cannot write {tmp_path / 'file' / 'runs'}: Not a directory." in str(caught.value)
-    assert "choose a folder you may write to" in str(caught.value)
+    assert "Choose a folder that you may write to" in str(caught.value)
     assert caught.value.exit_code == ExitCode.FAILED
 
 

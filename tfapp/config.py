@@ -134,6 +134,10 @@ class OptimizerConfig(OpenSection):
         if not names.is_import_path(self.name):
             own = names.OPTIMIZERS[self.name][1]
             self.check_options(f"optimizer {self.name!r}", (*own, *names.OPTIMIZER_OPTIONS))
+        for key in ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay"):
+            value = self.options.get(key)
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"{key} is a number from 0 up, found {value!r}")
         return self
 
 
@@ -203,8 +207,14 @@ class TrainConfig(Section):
             return check(value)
         except ValidationError as error:  # one line, not one for each form it may have
             raise ValueError(
-                f"expected 'balanced' or a number for each class, e.g. [1.0, 2.5], found {value!r}"
+                "expected 'balanced' or a number from 0 up for each class, e.g. [1.0, 2.5],"
+                f" found {value!r}"
             ) from error
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _listed(cls, metrics: Any) -> Any:
+        return [metrics] if isinstance(metrics, str) else metrics
 
     @field_validator("metrics")
     @classmethod
@@ -289,7 +299,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingError(f"no config file {path} in {Path.cwd()}") from error
+        raise MissingError(
+            f"no config file {path} in {Path.cwd()}. Leave it out to train with the defaults, or"
+            " start from one in examples/."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"{path}: not readable as TOML: {error}"]) from error
 

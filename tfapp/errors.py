@@ -20,6 +20,9 @@ A message says what was found, what is allowed, and what to type next, in one se
 from __future__ import annotations
 
 import difflib
+import errno
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -125,6 +128,29 @@ class Interrupted(TfappError):
         self.exit_code = exit_code
 
 
+def reason_of(error: BaseException) -> str:
+    """Returns the one line of an exception that says something to a person.
+
+    Left out are what Keras and TensorFlow wrap around a message: the call stack of a compiled
+    function, the dump of arguments, names of graph nodes and operations.
+    """
+    text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\}|\[Op:\w+\]( name:.*)?", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("in user code:"):
+        # The message comes after the frames, and ends where Keras begins to list arguments.
+        told = itertools.takewhile(lambda line: not line.startswith("Arguments received"), lines)
+        lines = list(told)[-1:]
+    elif len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
+        lines = lines[1:]
+    kind = type(error).__name__
+    if not lines:
+        return kind
+    line = lines[0].rstrip(" .")
+    known = isinstance(error, (ValueError, OSError)) or line.startswith(kind)
+    named = known or type(error).__module__.startswith("tensorflow")
+    return line if named else f"{kind}: {line}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns ` Did you mean 'x'?` for the nearest known name, or nothing."""
     folded = {candidate.lower(): candidate for candidate in known}
@@ -143,7 +169,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "Free some space" if full else "Choose a folder that you may write to"
         raise StorageError(
-            f"cannot write {path}: {reason}. Nothing that was there before was changed;"
-            " free some space or choose a folder you may write to, and run the command again."
+            f"cannot write {path}: {reason}. Nothing that was there before was changed."
+            f" {advice}, and run the command again."
         ) from error

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfapp.data import OnePass, load_examples, load_splits
-from tfapp.data.splits import Split
+from tfapp.data.splits import DataInfo, Split
+from tfapp.errors import DataError
 from tfapp.losses import build_loss
 from tfapp.metrics import build_metrics
 from tfapp.runs import Run, open_run
@@ -133,9 +134,20 @@ def _examples(
     config = trained.config.data
     if data is None:
         name = split or "test"
-        return getattr(load_splits(config, data_dir=data_dir), name), name
+        splits = load_splits(config, data_dir=data_dir)
+        _check_same_data(trained, splits.info)
+        return getattr(splits, name), name
     other = config.model_copy(update={"source": data})
     return load_examples(other, trained.predictor.info, split=split, data_dir=data_dir)
+
+
+def _check_same_data(trained: TrainedModel, now: DataInfo) -> None:
+    if now.fingerprint != trained.predictor.info.fingerprint:
+        raise DataError(
+            f"{now.source} has changed since run {trained.run.name} was trained on it, so its"
+            " splits are others and may hold examples of training. Put the old data back, or"
+            f" measure all of the new with --data {now.source}."
+        )
 
 
 def _confusion(trained: TrainedModel, batches: OnePass) -> npt.NDArray[np.int64]:

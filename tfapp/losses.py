@@ -88,6 +88,8 @@ def build_loss(
         UsageError: The loss does not fit the task.
         ModelMismatch: The model's outputs do not fit the classes.
     """
+    if class_weights and not any(class_weights):
+        raise UsageError("train.class_weights are all 0, so nothing would be learned.")
     if class_weights is not None and (not info.classes or len(class_weights) != len(info.classes)):
         raise UsageError(
             f"train.class_weights has {len(class_weights)} weights, the data has"
@@ -120,8 +122,9 @@ def check_outputs(info: DataInfo, outputs: Outputs) -> None:
     if outputs.width not in wanted:
         what = f"{len(info.classes)} classes" if info.classes else "one target number"
         raise ModelMismatch(
-            f"the model gives {outputs.width} outputs, but {info.source} has {what}. Let its"
-            " constructor take `outputs` and make the last layer that wide."
+            f"the model's last layer is {outputs.width} wide, but {info.source} has {what}. In a"
+            " model of your own let the constructor take `outputs` and make the last layer that"
+            " wide; else choose another: tfapp models list."
         )
 
 

@@ -174,6 +174,8 @@ def parse_rows(text: str, where: str) -> list[Any]:
     Raises:
         DataError: The text is something else.
     """
+    if not text.strip():
+        raise DataError(f"{where} is empty; expected JSON rows, e.g. [[5.1, 3.5, 1.4, 0.2]].")
     try:
         content = json.loads(text)
     except ValueError as error:

@@ -213,7 +213,7 @@ def check_free(runs: Path, name: str | None) -> None:
         UsageError: It is no name of a folder, or is `latest`.
         RunExists: It is taken.
     """
-    if name is not None and (name in (LATEST, "..") or Path(name).name != name):
+    if name is not None and (name in (LATEST, "..", "") or Path(name).name != name):
         raise UsageError(
             f"a run cannot be named {name!r}: {LATEST!r} always points at the newest run, and a"
             " name has no slashes. Choose the folder of runs with --runs."
@@ -338,7 +338,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def _summary_of(run: Run) -> RunSummary:
     try:
         return summarize_run(run)
-    except UsageError:
+    except (UsageError, OSError):
         return RunSummary(run.name, "damaged", "?", "?", 0, 0, "", None, 0.0)
 
 

@@ -168,12 +168,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
 
     result = resume_training(run, writers=[Listen()])
     assert result.step == 36
-    assert f"passed over step-{newest:09d}" in "".join(notes)
+    assert f"checkpoints/step-{newest:09d}: it is damaged" in "".join(notes)
 
 
 def test_a_complete_run_is_not_resumed_but_can_be_made_longer(tmp_path):
     result = train_model(config_of(IRIS), runs=tmp_path, name="mine")
-    with pytest.raises(UsageError, match=r"is complete: 36 of 36 steps.*--epochs 8"):
+    with pytest.raises(UsageError, match=r"complete: 4 epochs are done, 4 were.*--epochs 8"):
         resume_training(result.path)
     longer = resume_training(result.path, epochs=6)
     assert (longer.step, Run(result.path).config().train.epochs) == (54, 6)

@@ -6,7 +6,7 @@ import traceback
 
 import click
 
-from tfapp.errors import ExitCode, TfappError, did_you_mean
+from tfapp.errors import ExitCode, TfappError, did_you_mean, reason_of
 from tfapp.settings import read_settings
 
 
@@ -20,6 +20,11 @@ def report_error(error: BaseException, *, debug: bool) -> int:
     debug = debug or read_settings().debug
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, SystemExit):  # click ends so when nobody reads the other end of a pipe
+        return error.code if isinstance(error.code, int) else ExitCode.FAILED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, TfappError):
@@ -32,12 +37,8 @@ def report_error(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, MemoryError):
         click.echo("error: out of memory. Use a smaller data.batch_size or model.", err=True)
         return ExitCode.FAILED
-    name = type(error).__name__
-    reason = str(error).strip().split("\n")[0] or "no reason given"
-    click.echo(
-        f"error: {name}: {reason}" + ("" if debug else " Run again with --debug to see where."),
-        err=True,
-    )
+    where = "" if debug else " Run again with --debug to see where."
+    click.echo(f"error: {reason_of(error)}.{where}", err=True)
     return ExitCode.FAILED
 
 

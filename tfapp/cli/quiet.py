@@ -19,6 +19,7 @@ _NOISE = re.compile(
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: "
     rb"|.*failed call to cuInit: "
+    rb"|.*oneDNN supports DT_INT32 only on platforms with AVX-512"
 )
 
 

@@ -79,11 +79,12 @@ def train(
     """
     if resume is not None:
         _refuse_with_resume(context, config, assignments, run_name, dry_run)
-        result = _resume(resume, runs, named["epochs"], quiet)
+        typed = context.get_parameter_source("epochs") is ParameterSource.COMMANDLINE
+        result = _resume(resume, runs, named["epochs"] if typed else None, quiet)
     else:
         checked = _load(context, config, assignments, named)
         if dry_run:
-            _show_plan(checked, runs, as_json)
+            _show_plan(checked, runs, run_name, as_json)
             return
         result = _train(checked, runs, run_name, quiet)
     _show(result, as_json, quiet)
@@ -162,13 +163,15 @@ def _resume(name: str, runs: Path | None, epochs: int | None, quiet: bool) -> Tr
         )
 
 
-def _show_plan(config: Config, runs: Path | None, as_json: bool) -> None:
+def _show_plan(config: Config, runs: Path | None, name: str | None, as_json: bool) -> None:
     from tfapp.cli.console import print_json, print_pairs
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.data.sources import find_source
-    from tfapp.settings import data_folder
+    from tfapp.runs import check_free
+    from tfapp.settings import data_folder, runs_folder
 
     find_source(config.data.source, data_folder())
+    check_free(runs_folder(runs), name)
     load_tensorflow()
     from tfapp.training.train import plan_training
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfapp.data.raw import RawData, RawPart, indexed, reading
-from tfapp.errors import DataError, UnknownName
+from tfapp.errors import DataError, UnknownName, reason_of
 
 PARTS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -55,8 +55,11 @@ def load_arrays(path: Path) -> Arrays:
         with reading(path), np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        # NumPy takes whatever it does not know for pickled objects and tells how to load them.
+        objects = "it is no .npz file, or holds Python objects, which may run code when loaded"
+        reason = objects if "pickle" in str(error) else reason_of(error)
         raise DataError(
-            f"{path} cannot be read as .npz: {error}. Write it with numpy.savez, with arrays of"
+            f"{path} cannot be read as .npz: {reason}. Write it with numpy.savez, with arrays of"
             " numbers or texts."
         ) from error
 

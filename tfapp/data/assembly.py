@@ -34,6 +34,7 @@ def assemble(raw: RawData, config: DataConfig) -> Splits:
     """
     for name, part in raw.parts.items():
         _check_part(config.source, name, part, raw.columns)
+        _check_shape(name, part, raw.train)
     settled = settle_labels(raw, config.task, config.classes)
     arrays = {n: (part.features, settled.by_part[n]) for n, part in raw.parts.items()}
     cuts = (("test", config.test), ("validation", config.validation))
@@ -82,6 +83,15 @@ def _check_part(source: str, name: str, part: RawPart, columns: tuple[Column, ..
         f" {len(bad)} values of the {name} split are not finite."
         " Correct these examples or remove them."
     )
+
+
+def _check_shape(name: str, part: RawPart, train: RawPart) -> None:
+    found, wanted = part.features.shape[1:], train.features.shape[1:]
+    if found != wanted:
+        raise DataError(
+            f"{part.features_at(0)} has the shape {list(found)}, but {train.features_at(0)} has"
+            f" {list(wanted)}: the examples of the {name} split must be like those of training."
+        )
 
 
 def _recode_texts(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfapp.data.builders import BUILDERS, VERSION
-from tfapp.errors import StorageError, storage_errors
+from tfapp.errors import StorageError, reason_of, storage_errors
 
 
 def prepared_path(name: str, data_dir: Path) -> Path:
@@ -62,8 +62,11 @@ def _write(builder: Any, data_dir: Path) -> None:
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False)
             )
-    except tf.errors.OpError as error:
-        raise StorageError(f"cannot write under {data_dir}: {error.message}") from error
+    except (tf.errors.OpError, RuntimeError) as error:  # TFDS wraps what TensorFlow raises
+        raise StorageError(
+            f"cannot write under {data_dir}: {reason_of(error)}. Free some space, or name another"
+            " folder by TFAPP_DATA."
+        ) from error
 
 
 @contextmanager

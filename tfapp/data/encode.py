@@ -5,7 +5,6 @@ N is the number of examples and `feature_shape` the shape of one, as in `DataInf
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tfapp.data.arrays import as_features, load_arrays
 from tfapp.data.image_files import SUFFIXES, decode_file
+from tfapp.data.raw import in_float32
 from tfapp.data.splits import Column, DataInfo
 from tfapp.data.tables import parse_number, read_table
 from tfapp.errors import DataError, did_you_mean
@@ -78,7 +78,7 @@ def read_examples(
     if suffix == ".npz":
         return _read_npz(path, info)
     raise DataError(
-        f"{path}: examples are read from .csv, .npz, {', '.join(SUFFIXES)}, not from"
+        f"{path}: examples are read from .csv, .json, .npz, {', '.join(SUFFIXES)}, not from"
         f" {suffix or 'files without suffix'}."
     )
 
@@ -156,9 +156,13 @@ def _encode_cells(row: Row, columns: tuple[Column, ...], where: str) -> list[flo
 def _encode_cell(value: Any, column: Column, where: str) -> float:
     if column.vocabulary is not None:
         text = str(value).strip()
-        return column.vocabulary.index(text) + 1.0 if text in column.vocabulary else 0.0
+        if text in column.vocabulary:
+            return column.vocabulary.index(text) + 1.0
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{where}, column {column.name!r}: expected a text, found {value!r}.")
+        return 0.0
     number = parse_number(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not in_float32(number):
         raise DataError(f"{where}, column {column.name!r}: expected a number, found {value!r}.")
     return float(number)
 
@@ -183,11 +187,11 @@ def _as_raw(values: npt.NDArray[Any], info: DataInfo, where: str) -> npt.NDArray
             f"{where} holds examples of shape {list(values.shape[1:])}, but the model was trained"
             f" on {list(info.feature_shape)}."
         )
-    bad = np.argwhere(~np.isfinite(values))
+    bad = np.argwhere(~in_float32(values))
     if len(bad):
         raise DataError(
             f"{where}, row {bad[0][0] + 1}: the value is {values[tuple(bad[0])]};"
-            f" {len(bad)} values are not finite."
+            f" {len(bad)} values are not finite in float32."
         )
     whole = (values >= 0) & (values <= 255) & (values == np.floor(values))
     if info.feature_dtype == "uint8" and not whole.all():

@@ -50,12 +50,23 @@ def list_images(folder: Path) -> list[Path]:
     """Returns the image files of `folder/class/` in the order of their names."""
     with reading(folder):
         classes = sorted(path for path in folder.iterdir() if _is_visible_folder(path))
-        return [
-            file
-            for path in classes
-            for file in sorted(path.iterdir())
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        ]
+        found = {path: _images_in(path) for path in classes}
+    empty = [path for path, images in found.items() if not images]
+    if empty and len(empty) < len(classes):
+        raise DataError(
+            f"no images in {empty[0]}, but its name makes it a class. Put"
+            f" {', '.join(SUFFIXES)} files into it, or remove the folder."
+        )
+    return [image for images in found.values() for image in images]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Returns the image files of one class in the order of their names."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
 
 
 def _is_visible_folder(path: Path) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tfapp.data.splits import Column, Task
@@ -70,6 +71,11 @@ class RawData:
     def train(self) -> RawPart:
         """The training part."""
         return self.parts["train"]
+
+
+def in_float32(value: Any) -> Any:
+    """Tells of a number, or of each of an array, whether float32 holds it."""
+    return abs(value) <= float(np.finfo(np.float32).max)
 
 
 def indexed(where: str) -> Locate:

@@ -150,7 +150,8 @@ def check_settings(config: DataConfig, kind: Kind) -> None:
 
 def _looks_like_path(source: str) -> bool:
     path = Path(source)
-    return source.startswith((".", "~")) or len(path.parts) > 1 or bool(path.suffix)
+    marked = source.startswith((".", "~")) or source.endswith("/")
+    return marked or len(path.parts) > 1 or bool(path.suffix)
 
 
 def _open(config: DataConfig, kind: Kind, data_dir: Path) -> Any:

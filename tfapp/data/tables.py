@@ -7,7 +7,6 @@ in a column of numbers is reported with its line, instead of turning the column 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfapp.data.raw import RawData, RawPart, reading
+from tfapp.data.raw import RawData, RawPart, in_float32, reading
 from tfapp.data.splits import Column
 from tfapp.errors import DataError, UnknownName
 
@@ -148,10 +147,10 @@ def is_number_column(cells: Sequence[str]) -> bool:
 def parse_numbers(table: Table, name: str) -> npt.NDArray[np.float64]:
     """Returns a number column, `[N]`; refuses cells that are empty, texts, or not finite."""
     numbers = [parse_number(cell) for cell in table.cells[name]]
-    bad = [row for row, value in enumerate(numbers) if value is None or not math.isfinite(value)]
+    bad = [r for r, value in enumerate(numbers) if value is None or not in_float32(value)]
     if bad:
         cell = table.cells[name][bad[0]]
-        kind = "number that is not finite" if numbers[bad[0]] is not None else "text"
+        kind = "number that is not finite in float32" if numbers[bad[0]] is not None else "text"
         found = f"the {kind} {cell!r}" if cell.strip() else "an empty cell"
         raise DataError(
             f"{table.at(bad[0])}, column {name!r}: {found} in a column of numbers"

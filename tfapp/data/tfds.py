@@ -12,7 +12,7 @@ from typing import Any
 from tfapp import names
 from tfapp.data.embedded import quiet_tfds
 from tfapp.data.network import first_unreachable
-from tfapp.errors import DataError, MissingError, StorageError, TfappError, UsageError
+from tfapp.errors import DataError, MissingError, StorageError, TfappError, UsageError, reason_of
 
 _REFUSALS = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS)
 
@@ -55,7 +55,7 @@ def open_tfds(name: str, data_dir: Path, *, progress: bool = False) -> Any:
         builder = tfds.builder(name, data_dir=str(data_dir), try_gcs=False)
     except (ValueError, AssertionError, ImportError) as error:
         raise UsageError(
-            f"TFDS cannot open {name!r}: {_first_line(error)}. Write name, name/config or"
+            f"TFDS cannot open {name!r}: {reason_of(error)}. Write name, name/config or"
             " name/config:1.0.0."
         ) from error
     if not (Path(builder.data_dir) / "dataset_info.json").is_file():
@@ -81,7 +81,7 @@ def open_folder(folder: Path) -> Any:
         return tfds.builder_from_directory(str(folder))
     except Exception as error:
         raise DataError(
-            f"{folder} holds dataset_info.json, but TFDS cannot open it: {_first_line(error)}."
+            f"{folder} holds dataset_info.json, but TFDS cannot open it: {reason_of(error)}."
         ) from error
 
 
@@ -98,9 +98,9 @@ def _preparing(name: str, data_dir: Path) -> Iterator[None]:
                 f"cannot write under {data_dir}: {error.strerror or error}. Free some space, or"
                 " name another folder by TFAPP_DATA."
             ) from error
-        raise _not_prepared(name, data_dir, f"the download failed: {_first_line(error)}") from error
+        raise _not_prepared(name, data_dir, f"the download failed: {reason_of(error)}") from error
     except Exception as error:
-        raise _not_prepared(name, data_dir, f"preparing failed: {_first_line(error)}") from error
+        raise _not_prepared(name, data_dir, f"preparing failed: {reason_of(error)}") from error
 
 
 def _not_prepared(name: str, data_dir: Path, reason: str) -> MissingError:
@@ -113,9 +113,3 @@ def _not_prepared(name: str, data_dir: Path, reason: str) -> MissingError:
         f" {data_dir / base}, or let TFAPP_DATA name the folder that holds {base}. These need no"
         f" network: {', '.join(names.EMBEDDED)}."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text.rstrip(".")

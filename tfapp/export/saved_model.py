@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfapp.errors import StorageError, UsageError, storage_errors
+from tfapp.errors import StorageError, UsageError, reason_of, storage_errors
 from tfapp.export.card import write_card
 from tfapp.export.check import largest_difference, refuse_difference
 from tfapp.export.signatures import ServingModule, output_specs
@@ -95,7 +95,7 @@ def export_run(
             exported = _write(trained, beside, target)
             _publish(beside / "model", target)
         except tf.errors.OpError as error:
-            reason = str(error.message).split("\n")[0]
+            reason = reason_of(error)
             raise StorageError(
                 f"cannot write {target}: {reason}. No version was added; free some space and run"
                 " the command again."

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfapp import names
-from tfapp.errors import ModelMismatch, TfappError, did_you_mean
+from tfapp.errors import ModelMismatch, TfappError, did_you_mean, reason_of
 
 
 def build_model(
@@ -108,7 +108,7 @@ def _make(
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ModelMismatch(
-            f"model {name!r} cannot be made with {given or 'no options'}: {first_line(error)}"
+            f"model {name!r} cannot be made with {given or 'no options'}: {reason_of(error)}"
         ) from error
     if not isinstance(model, (keras.Model, tf.Module)):
         raise ModelMismatch(
@@ -127,7 +127,7 @@ def _check_call(name: str, model: Any, feature_shape: tuple[int, ...]) -> None:
     except Exception as error:
         raise ModelMismatch(
             f"model {name!r} does not take examples of shape {list(feature_shape)}; called on zeros"
-            f" {shape} with training=False it raised {first_line(error)}"
+            f" {shape} with training=False it raised {reason_of(error)}"
         ) from error
     if not tf.is_tensor(result):
         raise ModelMismatch(
@@ -138,18 +138,6 @@ def _check_call(name: str, model: Any, feature_shape: tuple[int, ...]) -> None:
             f"model {name!r} gives {result.shape.as_list()} for a batch of 2; it must give"
             " [batch, outputs], here [2, n]."
         )
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line that says something, without what Keras wraps around it."""
-    text = str(error).replace("\x1b[1m", "").replace("\x1b[0m", "")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
-        lines = lines[1:]
-    kind = type(error).__name__
-    if not lines:
-        return kind
-    return lines[0] if isinstance(error, ValueError) else f"{kind}: {lines[0]}"
 
 
 def _a(thing: object) -> str:

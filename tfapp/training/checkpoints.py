@@ -21,10 +21,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfapp.errors import CheckpointError, MissingError, StorageError, storage_errors
+from tfapp.errors import (
+    CheckpointError,
+    MissingError,
+    StorageError,
+    reason_of,
+    storage_errors,
+)
 from tfapp.training.actions import Best
 
 _PREFIX = "step-"
+# Where `tf.train.Checkpoint` keeps variable number i of a part.
+_KEY = "{}/{:04d}/.ATTRIBUTES/VARIABLE_VALUE"
 # What TensorFlow and JSON raise on files that are cut short, garbled or gone.
 _DAMAGE = (tf.errors.OpError, OSError, ValueError, LookupError, TypeError, RuntimeError)
 
@@ -130,11 +138,10 @@ class Checkpoints:
         saved = self._read_state(step).get("variables", {})
         for part, wanted in _manifest(variables).items():
             _check_same(self.path(step), part, saved.get(part, []), wanted)
-        try:
-            status = _trackable(variables).read(str(self.path(step) / "variables"))
-            status.expect_partial().assert_existing_objects_matched()
-        except (*_DAMAGE, AssertionError) as error:
-            raise self._damaged(step, error) from error
+        values = self._read_values(step, variables)
+        for part, listed in variables.items():
+            for variable, value in zip(listed, values[part], strict=True):
+                variable.assign(value)
         return state
 
     def newest(self) -> int:
@@ -162,6 +169,17 @@ class Checkpoints:
         best = self.state(newest).best
         return best.step if best and self.path(best.step).exists() else newest
 
+    def _read_values(self, step: int, variables: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Reads every value before the first variable is touched."""
+        try:
+            reader = tf.train.load_checkpoint(str(self.path(step) / "variables"))
+            return {
+                part: [reader.get_tensor(_KEY.format(part, i)) for i in range(len(listed))]
+                for part, listed in variables.items()
+            }
+        except _DAMAGE as error:
+            raise self._damaged(step, error) from error
+
     def _read_state(self, step: int) -> dict[str, Any]:
         try:
             content = json.loads((self.path(step) / "state.json").read_text())
@@ -170,10 +188,11 @@ class Checkpoints:
         return content if isinstance(content, dict) else {}
 
     def _damaged(self, step: int, error: Exception) -> CheckpointError:
-        reason = str(error).split("\n")[0][:200]
+        reason = reason_of(error)
         return CheckpointError(
-            f"checkpoint {self.path(step)} is damaged ({reason}). Move that folder away and run"
-            " the command again: it will use the checkpoint before it."
+            f"checkpoint {self.path(step)} is damaged ({reason}). Choose another with --step"
+            f" ({', '.join(str(s) for s in self.steps() if s != step) or 'there is none'}), or"
+            " continue the run: tfapp train --resume passes over damaged checkpoints."
         )
 
     def _drop_old(self, state: TrainingState) -> None:
@@ -235,7 +254,7 @@ def _check_same(path: Path, part: str, saved: list[list[Any]], wanted: list[list
 
 
 def _refused(target: Path, error: tf.errors.OpError) -> StorageError:
-    reason = str(error.message).split("\n")[0]
+    reason = reason_of(error)
     return StorageError(
         f"cannot write {target}: {reason}. The checkpoints that were there are untouched; free"
         " some space and continue with tfapp train --resume."

@@ -49,7 +49,7 @@ def read_info(run: Run) -> tuple[DataInfo, Preprocess]:
         UsageError: The file is not what a run writes.
     """
     content = run.read_json(_FILE)
-    if not content:
+    if not (run.path / _FILE).exists():
         raise MissingError(
             f"{run.path} has no {_FILE}: it ended before training began. Train again."
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfapp.data import OnePass, read_batch, training_batches
-from tfapp.errors import CheckpointError, Diverged, ExitCode, Interrupted
+from tfapp.errors import CheckpointError, Diverged, ExitCode, Interrupted, MissingError
 from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
 from tfapp.training.actions import (
@@ -101,6 +101,7 @@ class Session:
 
         Raises:
             CheckpointError: There are checkpoints, but none can be read.
+            MissingError: There were checkpoints, but they are gone.
         """
         failure: CheckpointError | None = None
         for step in reversed(self._checkpoints.steps()):
@@ -108,12 +109,17 @@ class Session:
                 self._start = self._checkpoints.restore(step, self._variables)
             except CheckpointError as error:
                 failure = error
-                self._writer.note(f"passed over {self._checkpoints.path(step).name}: {error}")
+                self._writer.note(f"passed over {self._checkpoints.path(step)}: it is damaged")
             else:
                 self._monitor = self._make_monitor()
                 return
         if failure is not None:
             raise failure
+        if self._run.read_json("status.json").get("step", 0):
+            raise MissingError(
+                f"run {self._run.name} had checkpoints, but {self._checkpoints.folder} holds none"
+                " any more. Restore them from a copy, or train a new run."
+            )
         self._writer.note("there is no checkpoint yet: starting from step 0")
 
     def train(self) -> TrainedRun:

@@ -203,9 +203,10 @@ def _check_unfinished(run: Run, parts: Assembly) -> None:
             f"run {run.name} stopped early at step {step}, as its config asks. Train a new run"
             " with more train.early_stopping.patience to go further."
         )
+    done = step // parts.steps_per_epoch
     raise UsageError(
-        f"run {run.name} is complete: {step} of {parts.total_steps} steps. To train it longer:"
-        f" tfapp train --resume {run.name} --epochs {parts.config.train.epochs * 2}"
+        f"run {run.name} is complete: {done} epochs are done, {parts.config.train.epochs} were"
+        f" asked for. To train it longer: tfapp train --resume {run.name} --epochs {2 * done}"
     )
 
 
