@@ -13,7 +13,7 @@ from tfapp.errors import UsageError
 from tfapp.settings import keras_backend, tensorflow_log_level
 
 # Severities I and W of both of TensorFlow's loggers, and what a machine without GPU gets at start.
-_NOISE = re.compile(
+NOISE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:[\d.]+ "
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] "
     rb"|WARNING: All log messages before absl::InitializeLog"
@@ -56,7 +56,7 @@ def _filter_native_stderr() -> None:
     def forward() -> None:
         with os.fdopen(source, "rb") as lines:
             for line in lines:
-                if not _NOISE.match(line):
+                if not NOISE.match(line):
                     os.write(terminal, line)
 
     thread = threading.Thread(target=forward, name="native-stderr", daemon=True)
