@@ -8,7 +8,8 @@
     │   ├── ModelMismatch            model and data do not fit together
     │   └── DataError                the user's data cannot be used as it is
     ├── MissingError              4  a data set, file, run, checkpoint or extra is not there
-    ├── CheckpointError           1  a checkpoint cannot be read or is another model's
+    ├── CheckpointError           1  a checkpoint cannot be read
+    │   └── CheckpointMismatch       it is whole, but another model's
     ├── ExportError               1  a SavedModel cannot be written, read or trusted
     ├── StorageError              1  the disk refused: full, read-only, no permission
     ├── Diverged                  5  training met NaN or Inf
@@ -98,7 +99,11 @@ class MissingError(TfappError):
 
 
 class CheckpointError(TfappError):
-    """A checkpoint is damaged, or belongs to another model."""
+    """A checkpoint is damaged."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """A checkpoint is whole, but belongs to another model."""
 
 
 class ExportError(TfappError):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfapp.errors import CheckpointError, ExitCode, MissingError, StorageError
+from tfapp.errors import CheckpointError, CheckpointMismatch, ExitCode, MissingError, StorageError
 from tfapp.training.actions import Best
 from tfapp.training.checkpoints import Checkpoints, TrainingState
 
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named(tmp_path, file, damage):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, shapes, said):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 4)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointMismatch, match=said):
         checkpoints.restore(4, make_variables(*shapes))
 
 

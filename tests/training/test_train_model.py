@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfapp.config import load_config
-from tfapp.errors import Diverged, ExitCode, Interrupted, RunExists, UsageError
+from tfapp.errors import CheckpointMismatch, Diverged, ExitCode, Interrupted, RunExists, UsageError
 from tfapp.runs import Run, show_run, summarize_run
 from tfapp.training.checkpoints import Checkpoints
 from tfapp.training.restore import load_trained
@@ -169,6 +170,26 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
     result = resume_training(run, writers=[Listen()])
     assert result.step == 36
     assert f"checkpoints/step-{newest:09d}: it is damaged" in "".join(notes)
+
+
+def test_checkpoints_of_another_model_are_not_passed_over(tmp_path):
+    stop = StopAfter(18)
+    with pytest.raises(Interrupted):
+        train_model(config_of(IRIS), runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
+    file = tmp_path / "cut" / "config.toml"
+    file.write_text(file.read_text().replace("8,\n", "9,\n"))
+    with pytest.raises(CheckpointMismatch, match="belongs to another model"):
+        resume_training(tmp_path / "cut")
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path):
+    result = train_model(config_of(IRIS, **{"train.precision": "mixed_bfloat16"}), runs=tmp_path)
+    trained = load_trained(Run(result.path))
+    model = trained.predictor.model
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == "float32", "the notebook's own policy stays"
+    assert result.best > 0.5
 
 
 def test_a_complete_run_is_not_resumed_but_can_be_made_longer(tmp_path):

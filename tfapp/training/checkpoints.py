@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfapp.errors import (
     CheckpointError,
+    CheckpointMismatch,
     MissingError,
     StorageError,
     reason_of,
@@ -132,7 +133,8 @@ class Checkpoints:
             variables: The parts wanted, in the order they were saved in. Parts may be left out.
 
         Raises:
-            CheckpointError: It is damaged, or was written by another model.
+            CheckpointError: It is damaged.
+            CheckpointMismatch: It was written by another model.
         """
         state = self.state(step)
         saved = self._read_state(step).get("variables", {})
@@ -239,14 +241,14 @@ def _dtype(variable: Any) -> str:
 def _check_same(path: Path, part: str, saved: list[list[Any]], wanted: list[list[Any]]) -> None:
     for (saved_path, *saved_kind), (wanted_path, *wanted_kind) in zip(saved, wanted, strict=False):
         if saved_kind != wanted_kind:
-            raise CheckpointError(
+            raise CheckpointMismatch(
                 f"checkpoint {path} belongs to another model: its {part} variable {saved_path!r}"
                 f" is {saved_kind[1]} {saved_kind[0]}, this one's {wanted_path!r} is"
                 f" {wanted_kind[1]} {wanted_kind[0]}. Use the config.toml that the run was made"
                 " with, or train a new run."
             )
     if len(saved) != len(wanted):
-        raise CheckpointError(
+        raise CheckpointMismatch(
             f"checkpoint {path} belongs to another model: it has {len(saved)} {part} variables,"
             f" this one has {len(wanted)}. Use the config.toml that the run was made with, or"
             " train a new run."

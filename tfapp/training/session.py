@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tfapp.data import OnePass, read_batch, training_batches
-from tfapp.errors import CheckpointError, Diverged, ExitCode, Interrupted, MissingError
+from tfapp.errors import (
+    CheckpointError,
+    CheckpointMismatch,
+    Diverged,
+    ExitCode,
+    Interrupted,
+    MissingError,
+    StorageError,
+)
 from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
 from tfapp.training.actions import (
@@ -101,12 +109,15 @@ class Session:
 
         Raises:
             CheckpointError: There are checkpoints, but none can be read.
+            CheckpointMismatch: They are another model's.
             MissingError: There were checkpoints, but they are gone.
         """
         failure: CheckpointError | None = None
         for step in reversed(self._checkpoints.steps()):
             try:
                 self._start = self._checkpoints.restore(step, self._variables)
+            except CheckpointMismatch:
+                raise
             except CheckpointError as error:
                 failure = error
                 self._writer.note(f"passed over {self._checkpoints.path(step)}: it is damaged")
@@ -285,5 +296,5 @@ class Session:
             self._run.write_json(
                 "status.json", self._run.read_json("status.json") | {"state": state}
             )
-        except OSError as error:
+        except StorageError as error:
             self._writer.note(f"status.json could not be written: {error}")
