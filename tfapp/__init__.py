@@ -13,8 +13,9 @@ Names are imported on first use, so `import tfapp` costs nothing and loads no Te
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfapp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tfapp.config import Config as Config
@@ -55,15 +56,9 @@ _MODULES = {
     "runs": ("compare_runs", "find_run", "list_runs", "show_run"),
     "training.train": ("plan_training", "resume_training", "train_model"),
 }
-_HOMES = {name: module for module, public in _MODULES.items() for name in public}
 
-__all__ = ["__version__", *sorted(_HOMES)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, _public = lazy_names(__name__, _MODULES)
+__all__ = ["__version__", *_public]
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,9 @@ Names are imported on first use, so `import tfapp.data` is cheap.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfapp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tfapp.data.encode import encode_rows as encode_rows
@@ -51,12 +52,5 @@ _MODULES = {
     "true_labels": ("read_labels",),
     "splits": ("ArraySplit", "Column", "DataInfo", "Splits", "StreamSplit"),
 }
-_HOMES = {name: module for module, public in _MODULES.items() for name in public}
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, _MODULES)

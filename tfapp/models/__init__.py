@@ -10,8 +10,9 @@ Importing this package imports nothing heavy: every public name is loaded when i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfapp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tfapp.models.catalogue import ModelSummary as ModelSummary
@@ -23,33 +24,10 @@ if TYPE_CHECKING:
     from tfapp.models.report import VariableRow as VariableRow
     from tfapp.models.report import describe_model as describe_model
 
-_HOMES = {
-    "Argument": "report",
-    "ModelReport": "report",
-    "ModelSummary": "catalogue",
-    "OutputKind": "catalogue",
-    "VariableRow": "report",
-    "build_model": "registry",
-    "describe_model": "report",
-    "list_models": "catalogue",
+_MODULES = {
+    "catalogue": ("ModelSummary", "OutputKind", "list_models"),
+    "registry": ("build_model",),
+    "report": ("Argument", "ModelReport", "VariableRow", "describe_model"),
 }
-__all__ = [
-    "Argument",
-    "ModelReport",
-    "ModelSummary",
-    "OutputKind",
-    "VariableRow",
-    "build_model",
-    "describe_model",
-    "list_models",
-]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __all__ = lazy_names(__name__, _MODULES)

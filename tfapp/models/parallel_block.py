@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 
-from tfapp.models.catalogue import OutputKind
 from tfapp.models.checks import positive_size
+from tfapp.models.trunk import TrunkAndHead
 
 
 @keras.saving.register_keras_serializable(package="tfapp")
@@ -44,7 +44,7 @@ class ParallelBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfapp")
-class ParallelBlocks(keras.Model):
+class ParallelBlocks(TrunkAndHead):
     """Two linear maps multiplied, then rectified, block after block.
 
     relu(linear(x) * linear(x)) for each block, then one linear layer. With 1000 inputs, 100
@@ -60,8 +60,6 @@ class ParallelBlocks(keras.Model):
     Source: Stanford CS231n lecture 8, the module ParallelBlock.
     """
 
-    output_kind: ClassVar[OutputKind] = "logits"
-
     def __init__(
         self,
         outputs: int,
@@ -71,40 +69,23 @@ class ParallelBlocks(keras.Model):
         name: str = "parallel_block",
         dtype: str | None = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.outputs = positive_size("outputs", outputs)
+        super().__init__(outputs, name=name, dtype=dtype)
         self.hidden = positive_size("hidden", hidden)
         self.blocks = positive_size("blocks", blocks)
         policy = self.dtype_policy
-        self.trunk = [
-            keras.layers.Flatten(name="flatten", dtype=policy),
-            *(
-                ParallelBlock(self.hidden, name=f"block_{i}", dtype=policy)
-                for i in range(self.blocks)
-            ),
-        ]
-        # The type of the variables: float32 logits, and so a float32 loss, under mixed precision.
-        self.head = keras.layers.Dense(self.outputs, name="head", dtype=self.variable_dtype)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds the layers one after another."""
-        shape = input_shape
-        for layer in [*self.trunk, self.head]:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        """Returns logits `[batch, outputs]` for features `[batch, ...]`."""
-        for layer in [*self.trunk, self.head]:
-            x = layer(x)
-        return x
+        self.compose(
+            [
+                keras.layers.Flatten(name="flatten", dtype=policy),
+                *(
+                    ParallelBlock(self.hidden, name=f"block_{i}", dtype=policy)
+                    for i in range(self.blocks)
+                ),
+            ]
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            "outputs": self.outputs,
+        return super().get_config() | {
             "hidden": self.hidden,
             "blocks": self.blocks,
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
         }

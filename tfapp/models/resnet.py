@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 
-from tfapp.models.catalogue import OutputKind
 from tfapp.models.checks import check_images, positive_size
+from tfapp.models.convolution import conv3x3, norm
+from tfapp.models.trunk import TrunkAndHead
 
 
 @keras.saving.register_keras_serializable(package="tfapp")
@@ -65,7 +66,7 @@ class ResidualBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfapp")
-class ResNet(keras.Model):
+class ResNet(TrunkAndHead):
     """A residual network for small images.
 
     One convolution, then three stages of (depth - 2) / 6 blocks with `width`, 2 `width` and
@@ -82,8 +83,6 @@ class ResNet(keras.Model):
     Source: arXiv 1512.03385 (He et al. 2015), section 4.2; ResNet-20 has 0.27 million parameters.
     """
 
-    output_kind: ClassVar[OutputKind] = "logits"
-
     def __init__(
         self,
         outputs: int,
@@ -93,69 +92,32 @@ class ResNet(keras.Model):
         name: str = "resnet",
         dtype: str | None = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.outputs = positive_size("outputs", outputs)
+        super().__init__(outputs, name=name, dtype=dtype)
         self.depth = positive_size("depth", depth)
         self.width = positive_size("width", width)
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"`depth` must be 6 n + 2: 8, 14, 20, 26, ..., found {depth}")
         policy = self.dtype_policy
-        self.trunk = [
-            conv3x3(width, 1, name="conv", dtype=policy),
-            norm(name="norm", dtype=policy),
-            keras.layers.Activation("relu", name="relu", dtype=policy),
-            *_stages(width, (depth - 2) // 6, policy),
-            keras.layers.GlobalAveragePooling2D(name="mean", dtype=policy),
-        ]
-        # The type of the variables: float32 logits, and so a float32 loss, under mixed precision.
-        self.head = keras.layers.Dense(self.outputs, name="head", dtype=self.variable_dtype)
+        self.compose(
+            [
+                conv3x3(width, 1, name="conv", dtype=policy),
+                norm(name="norm", dtype=policy),
+                keras.layers.Activation("relu", name="relu", dtype=policy),
+                *_stages(width, (depth - 2) // 6, policy),
+                keras.layers.GlobalAveragePooling2D(name="mean", dtype=policy),
+            ]
+        )
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds the layers one after another.
-
-        Raises:
-            ModelMismatch: Examples are not images.
-        """
-        check_images("resnet", input_shape[1:])
-        shape = input_shape
-        for layer in [*self.trunk, self.head]:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        """Returns logits `[batch, outputs]` for images `[batch, height, width, channels]`."""
-        for layer in self.trunk:
-            x = layer(x, training=training)
-        return self.head(x)
+    def check_features(self, feature_shape: tuple[int | None, ...]) -> None:
+        """Refuses examples that are no images."""
+        check_images("resnet", feature_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            "outputs": self.outputs,
+        return super().get_config() | {
             "depth": self.depth,
             "width": self.width,
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
         }
-
-
-def conv3x3(width: int, stride: int, *, name: str, dtype: Any) -> keras.layers.Layer:
-    """Returns a convolution without bias, which the batch normalization after it has."""
-    return keras.layers.Conv2D(
-        width,
-        3,
-        stride,
-        "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-        dtype=dtype,
-    )
-
-
-def norm(*, name: str, dtype: Any) -> keras.layers.Layer:
-    """Returns batch normalization whose averages follow within tens of steps, not hundreds."""
-    return keras.layers.BatchNormalization(momentum=0.9, name=name, dtype=dtype)
 
 
 def _stages(width: int, blocks: int, policy: Any) -> list[ResidualBlock]:
