@@ -23,11 +23,13 @@ def every_error() -> list[type[TfappError]]:
 
 
 def test_tree_in_the_docstring_is_the_tree_of_the_classes():
-    drawn = {}
+    drawn, above = {}, "TfappError"
     for line in (errors.__doc__ or "").splitlines():
         words = line.strip("│├└─ ").split()
         if words and hasattr(errors, words[0]):
-            parent = "UsageError" if line.startswith("    │   ") else "TfappError"
+            inner = line.startswith("    │   ")
+            parent = above if inner else "TfappError"
+            above = above if inner else words[0]
             drawn[words[0]] = "Exception" if words[0] == "TfappError" else parent
     assert drawn == {c.__name__: c.__base__.__name__ for c in every_error()}
 

@@ -230,7 +230,10 @@ class Config(Section):
     name: str | None = Field(
         None, description="label of the run; default: data and model", pattern=r"^[\w.-]+$"
     )
-    seed: int = Field(0, ge=0, description="of initial weights, dropout and example order")
+    # Keras takes seeds of 32 bits.
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="of initial weights, dropout and example order"
+    )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

@@ -106,16 +106,21 @@ def evaluate(trained: TrainedModel, examples: Split, *, source: str, split: str)
         split: What the split is called.
     """
     predictor, train = trained.predictor, trained.config.train
-    batches = OnePass(examples, trained.config.data.batch_size)
+    classes = len(predictor.info.classes)
+    counts = tf.Variable(tf.zeros([classes, classes], tf.int64))
+
+    def count(labels: tf.Tensor, outputs: tf.Tensor) -> None:
+        predicted = tf.argmax(predictor.head.probabilities(outputs), axis=-1)
+        counts.assign_add(tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.int64))
+
     metrics = EvaluationLoop(
         predictor,
         build_loss(train.loss, predictor.info, predictor.head),
         build_metrics(train.metrics, predictor.info, predictor.head),
-        batches,
+        OnePass(examples, trained.config.data.batch_size),
+        also=count if classes else None,
     ).run()
-    confusion: npt.NDArray[np.int64] = np.zeros((0, 0), np.int64)
-    if predictor.info.task == "classification":
-        confusion = _confusion(trained, batches)
+    confusion: npt.NDArray[np.int64] = counts.numpy()
     return Evaluation(
         run=trained.run.path,
         step=trained.step,
@@ -148,19 +153,6 @@ def _check_same_data(trained: TrainedModel, now: DataInfo) -> None:
             " splits are others and may hold examples of training. Put the old data back, or"
             f" measure all of the new with --data {now.source}."
         )
-
-
-def _confusion(trained: TrainedModel, batches: OnePass) -> npt.NDArray[np.int64]:
-    classes = len(trained.predictor.info.classes)
-    total = tf.Variable(tf.zeros([classes, classes], tf.int64))
-
-    def count(features: tf.Tensor, labels: tf.Tensor) -> None:
-        predicted = trained.predictor(features)["class_id"]
-        total.assign_add(tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.int64))
-
-    tf.function(lambda: batches.visit(count))()
-    counts: npt.NDArray[np.int64] = total.numpy()
-    return counts
 
 
 def _class_scores(

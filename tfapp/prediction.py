@@ -19,9 +19,6 @@ from tfapp.exported import find_version, named_inputs, read_card
 from tfapp.runs import find_run
 from tfapp.training.restore import info_from_json, load_trained
 
-# Large enough to keep the cores busy, small enough for images of a few megapixels.
-_BATCH = 256
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -69,12 +66,14 @@ class Model:
         path: The run or SavedModel.
         info: What it was trained on.
         image_size: What images are resized to, if its config says so.
+        batch_size: Examples asked for at a time: what it was trained with, so memory holds it.
         call: Raw features `[B, *feature_shape]` to named outputs.
     """
 
     path: Path
     info: DataInfo
     image_size: tuple[int, int] | None
+    batch_size: int
     call: Callable[[npt.NDArray[Any]], Mapping[str, tf.Tensor]]
 
 
@@ -97,8 +96,14 @@ def load_model(
         return _saved_model(version)
     trained = load_trained(find_run(source, runs), step=step)
     call = tf.function(trained.predictor.__call__, reduce_retracing=True)
-    size = trained.config.data.image_size
-    return Model(trained.run.path, trained.predictor.info, size, lambda x: call(tf.constant(x)))
+    data = trained.config.data
+    return Model(
+        trained.run.path,
+        trained.predictor.info,
+        data.image_size,
+        data.batch_size,
+        lambda features: call(tf.constant(features)),
+    )
 
 
 def predict(model: Model | str | Path, inputs: Sequence[str | Path]) -> Predictions:
@@ -148,13 +153,15 @@ def _saved_model(version: Path) -> Model:
     info = info_from_json(card["info"])
     loaded = tf.saved_model.load(str(version))
     signature = loaded.signatures["serving_default"]
-    size = card["config"]["data"].get("image_size")
+    data = card["config"]["data"]
+    size = data.get("image_size")
 
     def call(features: npt.NDArray[Any]) -> Mapping[str, tf.Tensor]:
         # `loaded` must outlive the signature: it owns the variables.
         return loaded and signature(**named_inputs(info, features))
 
-    return Model(version, info, None if size is None else (size[0], size[1]), call)
+    resized = None if size is None else (size[0], size[1])
+    return Model(version, info, resized, data["batch_size"], call)
 
 
 def _read(path: Path, model: Model) -> tuple[npt.NDArray[Any], list[Any] | None]:
@@ -192,7 +199,8 @@ def parse_rows(text: str, where: str) -> list[Any]:
 def _predict(
     model: Model, features: npt.NDArray[Any], labels: list[Any], origins: list[str]
 ) -> Predictions:
-    batches = [model.call(features[i : i + _BATCH]) for i in range(0, len(features), _BATCH)]
+    starts = range(0, len(features), model.batch_size)
+    batches = [model.call(features[i : i + model.batch_size]) for i in starts]
     outputs = {name: np.concatenate([b[name].numpy() for b in batches]) for name in batches[0]}
     classes = model.info.classes
     if not classes:

@@ -32,6 +32,7 @@ from tfapp.errors import (
     did_you_mean,
     storage_errors,
 )
+from tfapp.locks import is_held
 from tfapp.settings import runs_folder
 
 LATEST = "latest"
@@ -61,6 +62,11 @@ class Run:
     def metrics_file(self) -> Path:
         """JSON lines, one for each split and evaluation."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.path / ".lock"
 
     @property
     def plots(self) -> Path:
@@ -281,7 +287,7 @@ def summarize_run(run: Run) -> RunSummary:
     status = run.read_json("status.json")
     config = _config_table(run)
     state = str(status.get("state", "failed"))
-    if state == "running" and not process_alive(int(status.get("pid", -1))):
+    if state == "running" and not is_held(run.lock):
         state = "killed"
     best = status.get("best") or {}
     return RunSummary(
@@ -373,19 +379,6 @@ def _point_latest(runs: Path, name: str) -> None:
         beside.replace(runs / LATEST)
     except OSError:  # Windows without the right to make links: runs are still found by name
         beside.unlink(missing_ok=True)
-
-
-def process_alive(pid: int) -> bool:
-    """Tells whether a process of this machine is still there."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -80,6 +80,29 @@ def test_a_table_with_texts_is_one_input_a_column(tmp_path):
     np.testing.assert_allclose(found["probabilities"], live["probabilities"], atol=1e-6)
 
 
+def test_other_folders_beside_the_versions_are_left_alone(digits_run, tmp_path):
+    mine = tmp_path / "digits" / ".mine.tmp"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("mine")
+    export_run(digits_run, tmp_path / "digits")
+    assert (mine / "thesis.txt").read_text() == "mine"
+
+
+def test_large_numbers_are_compared_by_their_size(tmp_path):
+    table = tmp_path / "prices.csv"
+    table.write_text("x,y\n" + "\n".join(f"{x},{2e5 + 3.5e3 * x}" for x in range(80)))
+    config = load_config(
+        overrides={
+            "data.source": str(table),
+            "train.precision": "mixed_bfloat16",
+            "train.epochs": 30,
+            "train.optimizer.learning_rate": 1.0,
+        }
+    )
+    exported = export_run(train_model(config, runs=tmp_path).path, tmp_path / "prices")
+    assert exported.max_difference <= 2e-2
+
+
 def test_what_computes_something_else_is_not_published(digits_run, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "tfapp.export.saved_model.largest_difference", lambda *arguments: float("nan")

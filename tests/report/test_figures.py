@@ -44,6 +44,12 @@ def test_the_confusion_matrix_shows_its_counts(digits_run):
     assert draw_confusion(replace(evaluation, confusion=())) is None
 
 
+def test_dollars_in_a_name_are_no_formula(digits_run):
+    evaluation = evaluate_run(digits_run)
+    classes = (replace(evaluation.classes[0], name="a$_$"), *evaluation.classes[1:])
+    assert draw_confusion(replace(evaluation, classes=classes)).exists()
+
+
 def test_predictions_are_drawn_with_mistakes_marked(digits_run, tmp_path):
     predictions = predict(digits_run.path, [digits_run.path / "samples.npz"])
     first = replace(predictions.predictions[0], label="9", true="5")

@@ -48,6 +48,14 @@ def test_a_monitor_finds_the_first_best_value(values, name):
     assert monitor.stale_epochs == len(values) - 1 - values.index(best)
 
 
+def test_nan_never_stays_the_best():
+    monitor = Monitor("val_loss")
+    assert monitor.update(1, float("nan"))
+    assert monitor.update(2, 0.5)
+    assert not monitor.update(3, float("nan"))
+    assert monitor.best == Best(2, 0.5)
+
+
 def test_patience_counts_epochs_without_enough_improvement():
     monitor = Monitor("val_accuracy", min_delta=0.1, patience=2)
     for step, value in enumerate([0.5, 0.55, 0.58]):

@@ -146,6 +146,27 @@ def test_diagnosis_names_the_first_bad_tensor(spoil, named):
     assert named in first_bad_tensor(step, tf.constant(features), tf.constant(LABELS))
 
 
+def test_diagnosis_blames_the_layer_before_the_averages_it_spoilt():
+    class Normed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = keras.layers.Dense(4, kernel_initializer="ones", name="huge")
+            self.norm = keras.layers.BatchNormalization(name="norm")
+            self.out = keras.layers.Dense(3)
+
+        def call(self, x, training=False):
+            return self.out(self.norm(self.hidden(x), training=training))
+
+    model = Normed()
+    model(tf.zeros([1, 5]))
+    step = make_step(model)
+    features = tf.constant(FEATURES * 3e38)
+    assert not step(features, tf.constant(LABELS))
+    assert not np.isfinite(np.array(model.norm.moving_variance)).all()
+    finite = tf.constant(np.where(np.isfinite(features.numpy()), features.numpy(), 3e38))
+    assert "huge" in first_bad_tensor(step, finite, tf.constant(LABELS))
+
+
 def test_diagnosis_names_a_layer_and_a_gradient():
     class Root(keras.Model):
         """sqrt has an infinite gradient at 0, where its value is finite."""

@@ -11,6 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tfapp.config import load_config
 from tfapp.errors import CheckpointMismatch, Diverged, ExitCode, Interrupted, RunExists, UsageError
+from tfapp.evaluation import evaluate_run
+from tfapp.locks import hold
 from tfapp.runs import Run, show_run, summarize_run
 from tfapp.training.checkpoints import Checkpoints
 from tfapp.training.restore import load_trained
@@ -145,6 +147,25 @@ def test_a_stopped_run_continues_to_the_same_end(tmp_path, stop_at):
         np.testing.assert_array_equal(before[key], after[key], err_msg=key)
 
 
+def test_a_stop_while_data_is_loading_makes_no_run(tmp_path):
+    with pytest.raises(Interrupted, match="before training began; nothing was written"):
+        train_model(config_of(IRIS), runs=tmp_path, stop=lambda: ExitCode.INTERRUPTED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_averages_of_an_optimizer_of_ones_own_are_loaded(tmp_path, monkeypatch):
+    (tmp_path / "own_optimizer.py").write_text(
+        "import keras\n"
+        "def make(learning_rate):\n"
+        "    return keras.optimizers.Adam(learning_rate, use_ema=True, ema_momentum=0.999)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    optimizer = {"name": "own_optimizer:make", "learning_rate": 0.05}
+    result = train_model(config_of(IRIS, **{"train.optimizer": optimizer}), runs=tmp_path)
+    found = evaluate_run(result.path, split="validation", step=result.step)
+    assert found.metrics["loss"] == pytest.approx(result.validation["loss"], rel=1e-5)
+
+
 def test_sigterm_has_its_own_exit_code(tmp_path):
     stop = StopAfter(1, ExitCode.TERMINATED)
     with pytest.raises(Interrupted) as caught:
@@ -169,7 +190,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
 
     result = resume_training(run, writers=[Listen()])
     assert result.step == 36
-    assert f"checkpoints/step-{newest:09d}: it is damaged" in "".join(notes)
+    assert Checkpoints(run.checkpoints).newest() == 36
+    assert (run.checkpoints / f"damaged-step-{newest:09d}").is_dir(), "nothing is lost"
+    assert f"passed over step {newest}: it is damaged" in "".join(notes)
 
 
 def test_checkpoints_of_another_model_are_not_passed_over(tmp_path):
@@ -203,7 +226,7 @@ def test_a_complete_run_is_not_resumed_but_can_be_made_longer(tmp_path):
 def test_a_run_that_is_still_going_is_not_resumed(tmp_path, digits_run):
     status = digits_run.read_json("status.json") | {"state": "running", "pid": 1}
     digits_run.write_json("status.json", status)
-    with pytest.raises(UsageError, match="is still being trained by process 1"):
+    with hold(digits_run.lock), pytest.raises(UsageError, match="still being trained by process 1"):
         resume_training(digits_run)
 
 

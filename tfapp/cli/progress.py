@@ -51,10 +51,10 @@ class ProgressBar(Writer):
         )
         self._task = self._bar.add_task("train", total=None, epoch="", speed="-", values="")
         self._validation: Mapping[str, float] = {}
-        self._bar.start()
 
     def progress(self, progress: Progress) -> None:
-        """Moves the bar."""
+        """Moves the bar; the first time it is drawn."""
+        self._bar.start()
         epoch = min(progress.epoch + 1, progress.epochs)
         self._bar.update(
             self._task,

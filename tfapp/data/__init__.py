@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfapp.data.inspection import prepare_source as prepare_source
     from tfapp.data.pipeline import OnePass as OnePass
     from tfapp.data.pipeline import evaluation_batches as evaluation_batches
+    from tfapp.data.pipeline import first_examples as first_examples
     from tfapp.data.pipeline import read_batch as read_batch
     from tfapp.data.pipeline import steps_per_epoch as steps_per_epoch
     from tfapp.data.pipeline import training_batches as training_batches
@@ -43,6 +44,7 @@ _MODULES = {
     "pipeline": (
         "OnePass",
         "evaluation_batches",
+        "first_examples",
         "read_batch",
         "steps_per_epoch",
         "training_batches",

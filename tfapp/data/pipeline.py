@@ -42,7 +42,7 @@ def training_batches(
     Args:
         split: Where the examples are.
         batch_size: B, at least 1.
-        seed: Decides the order of every epoch; 0 or more.
+        seed: Decides the order of every epoch; from 0 to 2^63 - 1.
         first_step: Number of batches to leave out, counted from the start of training.
 
     Returns:
@@ -55,8 +55,7 @@ def training_batches(
         raise UsageError(f"first_step is {first_step}; steps are counted from 0.")
     epoch, offset = divmod(first_step, steps_per_epoch(split.size, batch_size))
     epochs = tf.data.Dataset.counter(tf.constant(epoch, tf.int64))
-    # TensorFlow takes 64-bit seeds; a longer one is folded.
-    seeds = tf.constant(seed % 2**63, tf.int64)
+    seeds = tf.constant(seed, tf.int64)
     if isinstance(split, ArraySplit):
         batches = _shuffled_arrays(split, batch_size, epochs, seeds, (epoch, offset))
     else:
@@ -78,6 +77,16 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+def first_examples(split: Split, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the first `count` examples, `[B, *feature_shape]` raw features and `[B]` labels."""
+    if isinstance(split, StreamSplit):
+        features, labels = next(iter(split.dataset.batch(count)))
+        return features, labels
+    features = tf.convert_to_tensor(split.features[:count])
+    loaded = features if split.load is None else split.load(features)
+    return loaded, tf.convert_to_tensor(split.labels[:count])
+
+
 class OnePass:
     """The batches of one pass in stored order, for a compiled function to walk through.
 
@@ -94,7 +103,9 @@ class OnePass:
         self._batch_size = batch_size
         self._arrays: tuple[tf.Tensor, tf.Tensor] | None = None
         if isinstance(split, ArraySplit) and split.load is None:
-            self._arrays = tf.convert_to_tensor(split.features), tf.convert_to_tensor(split.labels)
+            with tf.device("CPU:0"):  # a device gets a batch at a time
+                features = tf.convert_to_tensor(split.features)
+                self._arrays = features, tf.convert_to_tensor(split.labels)
         else:
             self._dataset = evaluation_batches(split, batch_size)
 

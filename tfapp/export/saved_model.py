@@ -21,7 +21,8 @@ from tfapp.export.card import write_card
 from tfapp.export.check import largest_difference, refuse_difference
 from tfapp.export.signatures import ServingModule, output_specs
 from tfapp.exported import input_specs, versions
-from tfapp.runs import Run, open_run, process_alive
+from tfapp.locks import process_alive
+from tfapp.runs import Run, open_run
 from tfapp.settings import saved_models_folder
 from tfapp.training.restore import TrainedModel, load_trained
 from tfapp.training.samples import read_samples
@@ -41,7 +42,8 @@ class ExportedModel:
         inputs: Shape and type of each input of `serving_default`, e.g. `[?, 8, 8, 1] uint8`.
         outputs: The same of each output.
         examples: Real examples it was compared on.
-        max_difference: Largest difference between live and reloaded outputs on them.
+        max_difference: Largest difference between live and reloaded outputs on them, relative
+            to the largest output or to 1.
         size_bytes: Size of all files.
     """
 
@@ -88,7 +90,7 @@ def export_run(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / str(_free_version(folder, version))
-        beside = folder / f".{target.name}.{os.getpid()}.tmp"
+        beside = folder / f".tfapp-export-{target.name}.{os.getpid()}"
         try:
             _clear_leftovers(folder)
             beside.mkdir()
@@ -158,8 +160,8 @@ def _free_version(folder: Path, wanted: int | None) -> int:
 
 def _clear_leftovers(folder: Path) -> None:
     """Removes what a killed export left; one that is still being written stays."""
-    for leftover in folder.glob(".*.tmp"):
-        pid = leftover.name.split(".")[-2]
+    for leftover in folder.glob(".tfapp-export-*.*"):
+        pid = leftover.name.rpartition(".")[2]
         if not (pid.isdigit() and process_alive(int(pid))):
             shutil.rmtree(leftover, ignore_errors=True)
 

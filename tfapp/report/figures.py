@@ -38,7 +38,7 @@ def draw_curves(run: Run) -> Path | None:
     figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _draw_curve(axes, name, rows)
-    figure.suptitle(run.name, fontsize=10)
+    figure.suptitle(_plain(run.name), fontsize=10)
     return _save(figure, run.plots / "curves.svg")
 
 
@@ -50,19 +50,21 @@ def draw_confusion(evaluation: Evaluation) -> Path | None:
     """
     if not evaluation.confusion:
         return None
-    names = [score.name for score in evaluation.classes]
+    names = [_plain(score.name) for score in evaluation.classes]
     side = min(max(3.6, 0.45 * len(names) + 1.6), 16.0)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     shares = [[count / max(sum(row), 1) for count in row] for row in evaluation.confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(
-        range(len(names)),
-        names,
-        rotation=45 if _long(names) else 0,
-        ha="right" if _long(names) else "center",
-    )
-    axes.set_yticks(range(len(names)), names)
+    if len(names) <= 60:  # more names cannot be read, and take seconds to place
+        turned = max(map(len, names)) > 3
+        axes.set_xticks(
+            range(len(names)),
+            names,
+            rotation=45 if turned else 0,
+            ha="right" if turned else "center",
+        )
+        axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if len(names) <= 30:  # beyond that the counts cannot be read
@@ -100,7 +102,7 @@ def draw_predictions(predictions: Predictions, path: Path, *, most: int = 32) ->
         wrong = shown.true is not None and shown.label != shown.true
         title = format(shown.value, ".4g") if shown.label is None else shown.label
         axes.set_title(
-            f"{title} (is {shown.true})" if wrong else title,
+            _plain(f"{title} (is {shown.true})" if wrong else title),
             fontsize=9,
             color="#c00000" if wrong else "black",
         )
@@ -134,8 +136,9 @@ def _write_counts(
                 )
 
 
-def _long(names: Sequence[str]) -> bool:
-    return max(map(len, names)) > 3
+def _plain(text: str) -> str:
+    """Keeps matplotlib from reading what stands between dollars as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> Path:

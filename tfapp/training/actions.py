@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ class Monitor:
     def update(self, step: int, value: float) -> bool:
         """Takes the value after an epoch that ended at `step`; tells whether it is the best."""
         best = self.best
-        better = best is None or self._sign * (value - best.value) > self._min_delta
+        # NaN is better than nothing, and anything is better than NaN.
+        if best is None or math.isnan(best.value):
+            better = best is None or not math.isnan(value)
+        else:
+            better = self._sign * (value - best.value) > self._min_delta
         if better:
             self.best = Best(step, value)
         self.stale_epochs = 0 if better else self.stale_epochs + 1

@@ -13,7 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfapp.config import Config, DataConfig, ModelConfig
-from tfapp.data import evaluation_batches, fit_preprocess, load_splits, steps_per_epoch
+from tfapp.data import (
+    evaluation_batches,
+    first_examples,
+    fit_preprocess,
+    load_splits,
+    steps_per_epoch,
+)
 from tfapp.data.preprocess import Preprocess, Scaling
 from tfapp.data.splits import ArraySplit, DataInfo, Split, Splits
 from tfapp.errors import UnknownName, UsageError
@@ -184,7 +190,7 @@ def _build_predictor(config: Config, scaling: Scaling, splits: Splits) -> Predic
     preprocess = fit_preprocess(splits, scaling)
     predictor = build_predictor(config.model, config.train.precision, preprocess, splits.info)
     # Zeros are enough to build a model, but not to tell probabilities from logits.
-    features, _ = next(iter(evaluation_batches(splits.train, config.data.batch_size)))
+    features, _ = first_examples(splits.train, config.data.batch_size)
     head = recognize_outputs(
         predictor.model, preprocess(features), splits.info, config.model.outputs
     )

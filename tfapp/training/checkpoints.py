@@ -69,8 +69,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps of the whole checkpoints, oldest first."""
-        found = self.folder.glob(f"{_PREFIX}*")
-        return sorted(int(p.name.removeprefix(_PREFIX)) for p in found)
+        numbers = (p.name.removeprefix(_PREFIX) for p in self.folder.glob(f"{_PREFIX}*"))
+        return sorted(int(number) for number in numbers if number.isdigit())
 
     def path(self, step: int) -> Path:
         """Returns the directory of the checkpoint of a step."""
@@ -145,6 +145,15 @@ class Checkpoints:
             for variable, value in zip(listed, values[part], strict=True):
                 variable.assign(value)
         return state
+
+    def set_aside(self, step: int) -> Path:
+        """Renames a damaged checkpoint, so that it counts no more; returns where it is now."""
+        aside = self.folder / f"damaged-{self.path(step).name}"
+        with storage_errors(aside):
+            if aside.exists():
+                shutil.rmtree(aside)
+            self.path(step).rename(aside)
+        return aside
 
     def newest(self) -> int:
         """Returns the step of the newest checkpoint.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,10 @@ from tfapp.training.tape import TapeStep
 def first_bad_tensor(step: TapeStep, features: tf.Tensor, labels: tf.Tensor) -> str:
     """Computes one batch again, eagerly, and names the first tensor with NaN or Inf.
 
-    The order is that of the computation: features, variables, the output of each layer as it is
-    called, loss, gradients. The step that failed was not applied, so its cause is still there.
+    The order is that of the computation: features, weights, the output of each layer as it is
+    called, loss, gradients; then what the failing pass itself may have spoilt, such as moving
+    averages. The update was not applied, so its cause is still there, unless it was a draw of
+    dropout that does not come again.
 
     Args:
         step: The step with the variables it failed with.
@@ -28,9 +30,8 @@ def first_bad_tensor(step: TapeStep, features: tf.Tensor, labels: tf.Tensor) -> 
     """
     if bad := _count(features):
         return f"the features of the batch ({bad})"
-    for variable in step.predictor.model.variables:
-        if bad := _count(variable):
-            return f"the variable {_path(variable)} ({bad})"
+    if found_bad := _first_bad(step.predictor.model.trainable_variables):
+        return found_bad
     found: list[str] = []
     with _watch_layers(step.predictor.model, found):
         outputs, loss, gradients = step.gradients(features, labels)
@@ -43,7 +44,16 @@ def first_bad_tensor(step: TapeStep, features: tf.Tensor, labels: tf.Tensor) -> 
     for variable, gradient in zip(step.predictor.model.trainable_variables, gradients, strict=True):
         if gradient is not None and (bad := _count(gradient)):
             return f"the gradient of {_path(variable)} ({bad})"
-    return "the norm of all gradients together (it exceeds float32)"
+    return _first_bad(step.predictor.model.variables) or (
+        "the norm of all gradients together, or a value drawn at random that did not come again,"
+    )
+
+
+def _first_bad(variables: Iterable[Any]) -> str:
+    for variable in variables:
+        if bad := _count(variable):
+            return f"the variable {_path(variable)} ({bad})"
+    return ""
 
 
 @contextmanager

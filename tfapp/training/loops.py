@@ -68,15 +68,22 @@ class EvaluationLoop:
         loss: Scalar loss of a batch.
         metrics: Reset at the start of each run.
         batches: The split's examples.
+        also: Is given the labels `[B]` and the outputs `[B, n]` of each batch, inside the graph.
     """
 
     def __init__(
-        self, predictor: Predictor, loss: TaskLoss, metrics: MetricSet, batches: OnePass
+        self,
+        predictor: Predictor,
+        loss: TaskLoss,
+        metrics: MetricSet,
+        batches: OnePass,
+        also: Callable[[tf.Tensor, tf.Tensor], None] | None = None,
     ) -> None:
         self._predictor = predictor
         self._loss = loss
         self._metrics = metrics
         self._batches = batches
+        self._also = also
 
     def run(self) -> dict[str, float]:
         """Returns loss and metrics over the split."""
@@ -92,3 +99,5 @@ class EvaluationLoop:
         outputs = self._predictor.outputs(features, training=False)
         loss = self._loss(labels, outputs) + self._predictor.regularization()
         self._metrics.update(labels, outputs, loss)
+        if self._also is not None:
+            self._also(labels, outputs)

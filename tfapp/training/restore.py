@@ -84,10 +84,11 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
     info, preprocess = read_info(run)
     predictor = build_predictor(config.model, config.train.precision, preprocess, info)
     model = predictor.model
-    if not config.train.optimizer.options.get("use_ema"):
+    # How long the run was decides the learning rate only, which is not used here.
+    optimizer = build_optimizer(config.train.optimizer, config.train.schedule, total_steps=10**9)
+    if not optimizer.use_ema:
         checkpoints.restore(chosen, {"model": model.variables})
         return TrainedModel(predictor, config, run, chosen)
-    optimizer = build_optimizer(config.train.optimizer, config.train.schedule, total_steps=10**9)
     optimizer.build(model.trainable_variables)
     checkpoints.restore(chosen, {"model": model.variables, "optimizer": optimizer.variables})
     optimizer.finalize_variable_values(model.trainable_variables)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfapp.data import evaluation_batches
+from tfapp.data import first_examples
 from tfapp.data.splits import Split
 from tfapp.errors import MissingError
 from tfapp.runs import Run, write_whole
@@ -37,7 +37,7 @@ class Samples:
 
 def keep_samples(run: Run, split: Split) -> None:
     """Writes the first examples of a split into the run."""
-    features, labels = next(iter(evaluation_batches(split, EXAMPLES)))
+    features, labels = first_examples(split, EXAMPLES)
     packed = io.BytesIO()
     np.savez_compressed(packed, x=features.numpy(), y=labels.numpy())
     write_whole(run.path / FILE, packed.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tfapp.errors import (
     ExitCode,
     Interrupted,
     MissingError,
-    StorageError,
+    TfappError,
 )
 from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
@@ -113,6 +114,7 @@ class Session:
             MissingError: There were checkpoints, but they are gone.
         """
         failure: CheckpointError | None = None
+        damaged: list[int] = []
         for step in reversed(self._checkpoints.steps()):
             try:
                 self._start = self._checkpoints.restore(step, self._variables)
@@ -120,9 +122,12 @@ class Session:
                 raise
             except CheckpointError as error:
                 failure = error
-                self._writer.note(f"passed over {self._checkpoints.path(step)}: it is damaged")
+                damaged.append(step)
             else:
                 self._monitor = self._make_monitor()
+                for newer in damaged:  # they would count as the newest, and outlive whole ones
+                    aside = self._checkpoints.set_aside(newer)
+                    self._writer.note(f"passed over step {newer}: it is damaged, now {aside}")
                 return
         if failure is not None:
             raise failure
@@ -154,9 +159,8 @@ class Session:
             if request is not None:
                 raise self._interrupted(progress, request)
         except NotFinite as error:
-            diverged = self._diverged(error.step)
             self._amend_status("diverged")
-            raise diverged from error
+            raise self._diverged(error.step) from error
         except BaseException as error:
             self._amend_status("interrupted" if isinstance(error, Interrupted) else "failed")
             raise
@@ -217,13 +221,12 @@ class Session:
             seconds=progress.seconds,
         )
         self._checkpoints.save(state, self._variables)
-        self._write_status("running", progress)
+        self._write_status(self._state_at(progress), progress)
 
     def _finish(self, progress: Progress) -> TrainedRun:
-        stopped = progress.step < progress.total_steps
-        state = "stopped early" if stopped else "done"
+        state = self._state_at(progress)
         self._write_status(state, progress)
-        if stopped:
+        if state == "stopped early":
             self._writer.note(
                 f"stopped early: {self._monitor.name} has not improved for"
                 f" {self._monitor.stale_epochs} epochs"
@@ -242,6 +245,11 @@ class Session:
             validation=dict(progress.validation),
             seconds=progress.seconds,
         )
+
+    def _state_at(self, progress: Progress) -> str:
+        if progress.step == progress.total_steps:
+            return "done"
+        return "stopped early" if self._monitor.exhausted else "running"
 
     def _interrupted(self, progress: Progress, code: ExitCode) -> Interrupted:
         return Interrupted(
@@ -296,5 +304,6 @@ class Session:
             self._run.write_json(
                 "status.json", self._run.read_json("status.json") | {"state": state}
             )
-        except StorageError as error:
-            self._writer.note(f"status.json could not be written: {error}")
+        except TfappError as error:
+            with suppress(TfappError):
+                self._writer.note(f"status.json could not be written: {error}")

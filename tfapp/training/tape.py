@@ -15,8 +15,8 @@ from tfapp.models.predictor import Predictor
 class TapeStep:
     """Computes loss and gradients of one batch and applies them.
 
-    It is plain Python over a built model and a built optimizer: a loop decides whether it runs
-    eagerly, in a compiled loop, or inside a strategy.
+    It is plain Python over a built model and a built optimizer: whoever calls it decides whether
+    it runs eagerly or compiled.
 
     Args:
         predictor: The model behind its scaling.
@@ -61,7 +61,8 @@ class TapeStep:
 
         Returns:
             Scalar bool: whether they were finite. If not, weights, optimizer and metrics are as
-            before, so that what went wrong can be looked at.
+            before, so that what went wrong can be looked at; moving averages and the states of
+            random generators have moved with the forward pass.
         """
         outputs, loss, gradients = self.gradients(features, labels)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from tfapp.config import Config, to_toml
 from tfapp.environment import read_environment
-from tfapp.errors import UsageError
-from tfapp.runs import Run, claim_run, open_run, process_alive, write_whole
+from tfapp.errors import Interrupted, StorageError, TfappError, UsageError, storage_errors
+from tfapp.locks import hold
+from tfapp.runs import Run, claim_run, open_run, write_whole
 from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
 from tfapp.training.controller import StopRequest
@@ -87,6 +88,8 @@ def train_model(
 ) -> TrainedRun:
     """Trains a model into a new run directory.
 
+    The global seeds of Python, NumPy and TensorFlow are set to the config's `seed`.
+
     Args:
         config: What to train on what; the defaults when omitted (an MLP on `digits`).
         runs: Folder of run directories; `settings` decides when omitted.
@@ -101,11 +104,13 @@ def train_model(
         TfappError: The config, the data or the model cannot be used; no run was made.
     """
     parts = assemble(config or Config(), data_dir=data_folder(data_dir))
+    _check_stop(stop)
     run = claim_run(runs_folder(runs), parts.config, name=name)
-    describe_data(run, parts.predictor)
-    keep_samples(run, parts.splits.validation)
-    run.write_json("environment.json", asdict(read_environment(device_names())))
-    return _work_on(run, parts, writers, stop, resume=False)
+    with _alone(run):
+        describe_data(run, parts.predictor)
+        keep_samples(run, parts.splits.validation)
+        run.write_json("environment.json", asdict(read_environment(device_names())))
+        return _work_on(run, parts, writers, stop, resume=False)
 
 
 def resume_training(
@@ -133,12 +138,23 @@ def resume_training(
         CheckpointError: No checkpoint can be read, or they are another model's.
     """
     run = open_run(run)
-    _check_idle(run)
+    with _alone(run):
+        return _resume(run, epochs, data_folder(data_dir), writers, stop)
+
+
+def _resume(
+    run: Run,
+    epochs: int | None,
+    data_dir: Path,
+    writers: Sequence[Writer],
+    stop: StopRequest,
+) -> TrainedRun:
     config = run.config()
     if epochs is not None:
         train = config.train.model_copy(update={"epochs": epochs})
         config = config.model_copy(update={"train": train})
-    parts = assemble(config, data_dir=data_folder(data_dir))
+    parts = assemble(config, data_dir=data_dir)
+    _check_stop(stop)
     _check_unfinished(run, parts)
     _check_same_data(run, parts)
     if epochs is not None:
@@ -166,7 +182,8 @@ def _work_on(
         writer.note(_opening(run, parts, session.first_step))
         return session.train()
     except BaseException as error:
-        log.note(f"{type(error).__name__}: {error}")
+        with suppress(TfappError):  # on a full disk what happened matters more than its log
+            log.note(f"{type(error).__name__}: {error}")
         raise
     finally:
         writer.close()
@@ -182,14 +199,28 @@ def _opening(run: Run, parts: Assembly, first_step: int) -> str:
     )
 
 
-def _check_idle(run: Run) -> None:
-    status = run.read_json("status.json")
-    pid = int(status.get("pid", 0))
-    if status.get("state") == "running" and pid != os.getpid() and process_alive(pid):
-        raise UsageError(
-            f"run {run.name} is still being trained by process {pid}. Wait for it, or stop it"
-            f" with: kill {pid}"
-        )
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Keeps every other process from training the same run."""
+    with ExitStack() as stack:
+        try:
+            with storage_errors(run.lock):
+                stack.enter_context(hold(run.lock))
+        except StorageError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+            pid = run.read_json("status.json").get("pid", "unknown")
+            raise UsageError(
+                f"run {run.name} is still being trained by process {pid}. Wait for it, or stop it"
+                f" with: kill {pid}"
+            ) from error
+        yield
+
+
+def _check_stop(stop: StopRequest) -> None:
+    """Ends here what was to be stopped while data was loading."""
+    if code := stop():
+        raise Interrupted("stopped before training began; nothing was written.", code)
 
 
 def _check_unfinished(run: Run, parts: Assembly) -> None:
