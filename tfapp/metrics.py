@@ -82,6 +82,14 @@ def default_metrics(info: DataInfo, outputs: Outputs) -> list[str]:
     return ["accuracy"] if info.task == "classification" else ["mean_absolute_error"]
 
 
+def settle_metrics(metrics: Sequence[str], info: DataInfo, outputs: Outputs) -> list[str]:
+    """Returns the names with each `auto` replaced by what suits the data, and each name once."""
+    settled: list[str] = []
+    for name in metrics:
+        settled += default_metrics(info, outputs) if name == "auto" else [name]
+    return list(dict.fromkeys(settled))
+
+
 def default_monitor(metrics: Sequence[str]) -> str:
     """Returns the value that decides which checkpoint is best: `val_accuracy`, else `val_loss`."""
     return "val_accuracy" if "accuracy" in metrics else "val_loss"
@@ -98,12 +106,8 @@ def build_metrics(metrics: Sequence[str], info: DataInfo, outputs: Outputs) -> M
     Raises:
         UsageError: A metric does not fit the task.
     """
-    wanted = [
-        n
-        for name in metrics
-        for n in (default_metrics(info, outputs) if name == "auto" else [name])
-    ]
-    built = MetricSet([_build(name, info, outputs) for name in dict.fromkeys(wanted)])
+    wanted = settle_metrics(metrics, info, outputs)
+    built = MetricSet([_build(name, info, outputs) for name in wanted])
     known = ["loss", *(metric.name for metric in built.metrics)]
     if len(set(known)) < len(known):
         raise UsageError(f"train.metrics: two values have one name among {', '.join(known)}.")

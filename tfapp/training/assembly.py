@@ -24,7 +24,7 @@ from tfapp.data.preprocess import Preprocess, Scaling
 from tfapp.data.splits import ArraySplit, DataInfo, Split, Splits
 from tfapp.errors import UnknownName, UsageError
 from tfapp.losses import TaskLoss, build_loss, check_outputs, default_loss
-from tfapp.metrics import MetricSet, build_metrics, default_metrics, default_monitor
+from tfapp.metrics import MetricSet, build_metrics, default_monitor, settle_metrics
 from tfapp.models import build_model
 from tfapp.models.predictor import Predictor
 from tfapp.models.registry import find_maker
@@ -136,11 +136,7 @@ def resolve(config: Config, scaling: Scaling, info: DataInfo, head: Outputs) -> 
     """
     check_outputs(info, head)
     train = config.train
-    metrics = [
-        name
-        for given in train.metrics
-        for name in (default_metrics(info, head) if given == "auto" else [given])
-    ]
+    metrics = settle_metrics(train.metrics, info, head)
     monitor = default_monitor(metrics) if train.monitor == "auto" else train.monitor
     plain = [name.rpartition(":")[2] for name in ("loss", *metrics)]
     known = [prefix + name for prefix in ("", "val_") for name in plain]
