@@ -185,6 +185,11 @@ class TrainConfig(Section):
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="what layers compute in; variables stay float32"
     )
+    loop: Literal["auto", "resident", "streaming", "streaming_xla", "eager"] = Field(
+        "auto",
+        description="who calls the step; auto: the fastest, found by trying; resident: XLA over"
+        " examples that stay on the device; eager: step by step, for debugging",
+    )
     monitor: str = Field(
         "auto", description="decides the best checkpoint; auto: val_accuracy, else val_loss"
     )

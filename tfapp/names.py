@@ -34,6 +34,9 @@ SYNTHETIC: tuple[str, ...] = (
     "synthetic/linear",
 )
 
+# Who calls the training step; `auto` chooses among them.
+LOOPS: tuple[str, ...] = ("eager", "resident", "streaming", "streaming_xla")
+
 LOSSES: Mapping[str, str] = {
     "binary_crossentropy": "BinaryCrossentropy",
     "binary_focal_crossentropy": "BinaryFocalCrossentropy",

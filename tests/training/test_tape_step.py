@@ -13,7 +13,6 @@ from tfapp.models.predictor import Predictor
 from tfapp.models.raw_mlp import RawMLP
 from tfapp.outputs import Outputs
 from tfapp.training.diagnosis import first_bad_tensor
-from tfapp.training.loops import StreamingLoop
 from tfapp.training.tape import TapeStep
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
@@ -100,29 +99,6 @@ def test_a_step_that_is_not_finite_changes_nothing():
     assert all(np.array_equal(a, b) for a, b in zip(before, weights_of(step), strict=True))
     assert int(step.optimizer.iterations) == 0
     assert step.metrics.result()["loss"] == 0.0
-
-
-def test_one_trip_of_ten_steps_equals_trips_of_three_and_seven_bit_for_bit():
-    def run(trips):
-        step = make_step(optimizer=keras.optimizers.Adam(0.1))
-        batches = tf.data.Dataset.from_tensors((FEATURES, LABELS)).repeat()
-        loop = StreamingLoop(step, batches)
-        for steps in trips:
-            assert loop.run(steps).steps == steps
-        return weights_of(step)
-
-    for a, b in zip(run([10]), run([3, 7]), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_the_loop_stops_before_the_first_batch_that_is_not_finite():
-    bad = FEATURES * np.inf
-    batches = tf.data.Dataset.from_tensor_slices(
-        (np.stack([FEATURES, FEATURES, bad, FEATURES]), np.stack([LABELS] * 4))
-    )
-    loop = StreamingLoop(make_step(), batches)
-    result = loop.run(4)
-    assert (result.steps, result.finite) == (2, False)
 
 
 @pytest.mark.parametrize(

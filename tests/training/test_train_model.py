@@ -82,6 +82,7 @@ def test_a_run_leaves_everything_a_reader_needs(tmp_path):
     assert names >= {
         "config.toml",
         "environment.json",
+        "loop.json",
         "data.json",
         "samples.npz",
         "status.json",
@@ -90,6 +91,8 @@ def test_a_run_leaves_everything_a_reader_needs(tmp_path):
         "checkpoints",
         "tensorboard",
     }
+    assert run.config().train.loop == run.read_json("loop.json")["loop"] == "streaming"
+    assert "loop streaming: not resident" in (run.path / "log.txt").read_text()
     rows = run.metrics()
     assert [(r["split"], r["step"]) for r in rows] == [
         (split, step) for step in (9, 18, 27, 36) for split in ("train", "validation")

@@ -103,9 +103,7 @@ class OnePass:
         self._batch_size = batch_size
         self._arrays: tuple[tf.Tensor, tf.Tensor] | None = None
         if isinstance(split, ArraySplit) and split.load is None:
-            with tf.device("CPU:0"):  # a device gets a batch at a time
-                features = tf.convert_to_tensor(split.features)
-                self._arrays = features, tf.convert_to_tensor(split.labels)
+            self._arrays = split.tensors  # in host memory: a device gets a batch at a time
         else:
             self._dataset = evaluation_batches(split, batch_size)
 
@@ -168,11 +166,8 @@ def _shuffled_arrays(
 
 def _gather(split: ArraySplit, indices: tf.data.Dataset) -> tf.data.Dataset:
     """Maps a dataset of `[B]` indices to batches, one gather for a whole batch."""
-    # Captured tensors are inputs of the mapped function, so no array becomes a graph constant;
-    # on the CPU because that is where tf.data works.
-    with tf.device("CPU:0"):
-        features = tf.convert_to_tensor(split.features)
-        labels = tf.convert_to_tensor(split.labels)
+    # Captured tensors are inputs of the mapped function, so no array becomes a graph constant.
+    features, labels = split.tensors
     load = split.load
     if load is None:
         return indices.map(lambda i: (tf.gather(features, i), tf.gather(labels, i)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -73,6 +74,19 @@ class ArraySplit:
     def size(self) -> int:
         """Number of examples."""
         return len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both arrays."""
+        return int(self.features.nbytes + self.labels.nbytes)
+
+    @cached_property
+    def tensors(self) -> tuple[Any, Any]:
+        """Both arrays as tensors in host memory: copied once, for everything that reads them."""
+        import tensorflow as tf  # sources are looked up before TensorFlow is loaded
+
+        with tf.device("CPU:0"):
+            return tf.convert_to_tensor(self.features), tf.convert_to_tensor(self.labels)
 
 
 @dataclass(frozen=True)

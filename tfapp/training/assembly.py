@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,20 @@ class Assembly:
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return self.steps_per_epoch * self.config.train.epochs
+
+    def with_loop(self, name: str) -> Assembly:
+        """Returns the same parts, with the loop settled in the config."""
+        train = self.config.train.model_copy(update={"loop": name})
+        return replace(self, config=self.config.model_copy(update={"train": train}))
+
+    @property
+    def variables(self) -> dict[str, Sequence[Any]]:
+        """Every variable that a step may change, by part; whole once the optimizer is built."""
+        return {
+            "model": self.predictor.model.variables,
+            "optimizer": self.optimizer.variables,
+            "metrics": self.metrics.variables,
+        }
 
     @property
     def parameters(self) -> int:

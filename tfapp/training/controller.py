@@ -9,7 +9,7 @@ from dataclasses import replace
 from tfapp.errors import ExitCode
 from tfapp.metrics import MetricSet
 from tfapp.training.actions import Action, Monitor
-from tfapp.training.loops import StreamingLoop
+from tfapp.training.loops import Loop
 from tfapp.training.progress import Progress
 from tfapp.training.writers import Writer
 
@@ -44,7 +44,7 @@ class Controller:
 
     def __init__(
         self,
-        loop: StreamingLoop,
+        loop: Loop,
         *,
         metrics: MetricSet,
         evaluate: Callable[[], Mapping[str, float]],

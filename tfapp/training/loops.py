@@ -1,14 +1,29 @@
-"""Loops: who calls the step, and how many times for one trip out of the graph."""
+"""Loops: who calls the step, and how many times for one trip out of the graph.
+
+    loop = build_loop("resident", step, splits.train, batch_size=64, seed=0)
+    loop.start(0)
+    loop.run(100)      # LoopResult(steps=100, finite=True)
+
+Every loop sees the same batches in the same order. `streaming` reads them from a `tf.data`
+iterator inside one compiled call; `streaming_xla` has XLA compile the step as well; `resident`
+keeps the split on the device and has XLA compile the whole loop; `eager` runs step by step in
+Python. XLA rounds differently from TensorFlow's own kernels, so loops agree only up to the last
+bits of a float; each of them alone repeats itself exactly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tfapp.data import OnePass
+from tfapp import names
+from tfapp.data import OnePass, steps_per_epoch, training_batches
+from tfapp.data.pipeline import epoch_order
+from tfapp.data.splits import ArraySplit, Split
+from tfapp.errors import UnknownName, UsageError
 from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
@@ -29,6 +44,16 @@ class LoopResult:
     finite: bool
 
 
+class Loop(Protocol):
+    """Runs steps over the training split, from wherever it was told to start."""
+
+    def start(self, step: int) -> None:
+        """Places the loop before `step`, counted from the start of training."""
+
+    def run(self, num_steps: int) -> LoopResult:
+        """Runs `num_steps` steps, fewer if one is not finite."""
+
+
 class StreamingLoop:
     """Runs many steps over an iterator in one compiled call.
 
@@ -37,17 +62,33 @@ class StreamingLoop:
 
     Args:
         step: Takes a batch and returns whether it was finite.
-        batches: An endless `tf.data.Dataset` of `(features, labels)`.
+        batches: Given a step, returns an endless `tf.data.Dataset` of `(features, labels)` from
+            there on.
+        xla: Whether XLA compiles the step; an uneven last batch is compiled for itself.
     """
 
-    def __init__(self, step: Step, batches: tf.data.Dataset) -> None:
-        self._step = step
-        self._iterator: Iterator[Any] = iter(batches)
+    def __init__(
+        self, step: Step, batches: Callable[[int], tf.data.Dataset], *, xla: bool = False
+    ) -> None:
+        self._step = tf.function(step, jit_compile=True) if xla else step
+        self._batches = batches
+        self._iterator: Iterator[Any]
+
+    def start(self, step: int) -> None:
+        """Makes an iterator that begins with the batch of `step`."""
+        self._iterator = iter(self._batches(step))
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
         steps, finite = self._run(self._iterator, tf.constant(num_steps, tf.int64))
         return LoopResult(int(steps), bool(finite))
+
+    def operations(self) -> list[str]:
+        """Returns the type of every operation of the compiled call, as often as it is there."""
+        count = tf.TensorSpec([], tf.int64)
+        graph = self._run.get_concrete_function(self._iterator, count).graph.as_graph_def()
+        functions = [node for f in graph.library.function for node in f.node_def]
+        return [node.op for node in (*graph.node, *functions)]
 
     @tf.function
     def _run(self, iterator: Iterator[Any], num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -58,6 +99,153 @@ class StreamingLoop:
             finite = self._step(features, labels)
             steps += tf.cast(finite, tf.int64)
         return steps, finite
+
+
+class ResidentLoop:
+    """Runs many steps in one program of XLA, over examples that stay on the device.
+
+    A batch is gathered by its indices inside the program. The order of an epoch is drawn once,
+    outside: XLA would sort all N numbers anew in every step. The uneven last batch of an epoch has
+    another shape and is a program of its own.
+
+    Args:
+        step: Takes a batch and returns whether it was finite.
+        split: Examples in memory.
+        batch_size: B, at least 1.
+        seed: Decides the order of every epoch.
+    """
+
+    def __init__(self, step: Step, split: ArraySplit, *, batch_size: int, seed: int) -> None:
+        self._step = step
+        self._size = split.size
+        self._batch_size = batch_size
+        self._seed = tf.constant(seed, tf.int64)
+        # Moved to the first accelerator, if there is one; on a CPU nothing is copied.
+        self._features, self._labels = (tf.identity(array) for array in split.tensors)
+        self._next_step = 0
+        self._drawn_epoch: int | None = None
+        self._order: tf.Tensor
+
+    def start(self, step: int) -> None:
+        """Places the loop before `step`."""
+        self._next_step = step
+
+    def run(self, num_steps: int) -> LoopResult:
+        """Runs `num_steps` steps, fewer if one is not finite."""
+        done = 0
+        while done < num_steps:
+            result = self._run_equal_batches(num_steps - done)
+            done += result.steps
+            self._next_step += result.steps
+            if not result.finite:
+                return LoopResult(done, False)
+        return LoopResult(done, True)
+
+    def _run_equal_batches(self, num_steps: int) -> LoopResult:
+        """Runs to the end of the epoch, or up to its last batch where that one is smaller."""
+        epoch, first = divmod(self._next_step, steps_per_epoch(self._size, self._batch_size))
+        self._draw(epoch)
+        whole, rest = divmod(self._size, self._batch_size)
+        if first < whole:
+            batch_size, order = self._batch_size, self._order
+            num_steps = min(num_steps, whole - first)
+        else:
+            batch_size, order = rest, self._order[whole * self._batch_size :]
+            first, num_steps = 0, 1
+        steps, finite = self._run(
+            self._features,
+            self._labels,
+            order,
+            tf.constant(first * batch_size, tf.int32),
+            tf.constant(num_steps, tf.int32),
+            batch_size,
+        )
+        return LoopResult(int(steps), bool(finite))
+
+    def _draw(self, epoch: int) -> None:
+        if epoch != self._drawn_epoch:
+            order = epoch_order(self._size, self._seed, tf.constant(epoch, tf.int64))
+            self._order = tf.cast(order, tf.int32)
+            self._drawn_epoch = epoch
+
+    @tf.function(jit_compile=True)
+    def _run(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        order: tf.Tensor,
+        begin: tf.Tensor,
+        num_steps: tf.Tensor,
+        batch_size: int,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        # All arrays are arguments: what a compiled function captures may become a constant of it.
+        steps = tf.constant(0)
+        finite = tf.constant(True)
+        while steps < num_steps and finite:
+            # Not `tf.slice`: XLA would compile anew for every value of `begin`.
+            indices = tf.gather(order, begin + steps * batch_size + tf.range(batch_size))
+            finite = self._step(tf.gather(features, indices), tf.gather(labels, indices))
+            steps += tf.cast(finite, tf.int32)
+        return steps, finite
+
+
+class EagerLoop:
+    """Runs step by step in Python: slow, but prints, breakpoints and debuggers work in a model.
+
+    Args:
+        step: Takes a batch and returns whether it was finite.
+        batches: As in `StreamingLoop`.
+    """
+
+    def __init__(self, step: Step, batches: Callable[[int], tf.data.Dataset]) -> None:
+        self._step = step
+        self._batches = batches
+        self._iterator: Iterator[Any]
+
+    def start(self, step: int) -> None:
+        """Makes an iterator that begins with the batch of `step`."""
+        self._iterator = iter(self._batches(step))
+
+    def run(self, num_steps: int) -> LoopResult:
+        """Runs `num_steps` steps, fewer if one is not finite."""
+        for done in range(num_steps):
+            if not self._step(*next(self._iterator)):
+                return LoopResult(done, False)
+        return LoopResult(num_steps, True)
+
+
+def build_loop(name: str, step: Step, split: Split, *, batch_size: int, seed: int) -> Loop:
+    """Makes a loop over the training split; call its `start` first.
+
+    Args:
+        name: `resident`, `streaming`, `streaming_xla` or `eager`.
+        step: Takes `[B, *feature_shape]` raw features and `[B]` labels, applies one update and
+            returns whether it was finite.
+        split: Where the examples are.
+        batch_size: B, at least 1; the last batch of an epoch may be smaller.
+        seed: Decides the order of every epoch.
+
+    Raises:
+        UsageError: `resident` was asked for examples that are not arrays in memory.
+    """
+
+    def batches(first_step: int) -> tf.data.Dataset:
+        return training_batches(split, batch_size=batch_size, seed=seed, first_step=first_step)
+
+    match name:
+        case "resident":
+            if not isinstance(split, ArraySplit) or split.load is not None:
+                raise UsageError(
+                    "train.loop 'resident' needs the examples as arrays in memory, but this source"
+                    " is read batch by batch. Use 'streaming' or 'auto'; a larger"
+                    " data.memory_limit_mb lets larger sources into memory."
+                )
+            return ResidentLoop(step, split, batch_size=batch_size, seed=seed)
+        case "streaming" | "streaming_xla":
+            return StreamingLoop(step, batches, xla=name == "streaming_xla")
+        case "eager":
+            return EagerLoop(step, batches)
+    raise UnknownName("loop", name, names.LOOPS)
 
 
 class EvaluationLoop:

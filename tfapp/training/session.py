@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from tfapp.data import OnePass, read_batch, training_batches
+from tfapp.data import OnePass, read_batch
 from tfapp.errors import (
     CheckpointError,
     CheckpointMismatch,
@@ -35,7 +34,7 @@ from tfapp.training.assembly import Assembly
 from tfapp.training.checkpoints import Checkpoints, TrainingState
 from tfapp.training.controller import Controller, NotFinite, StopRequest
 from tfapp.training.diagnosis import first_bad_tensor
-from tfapp.training.loops import EvaluationLoop, StreamingLoop
+from tfapp.training.loops import EvaluationLoop, Loop
 from tfapp.training.progress import Progress
 from tfapp.training.tape import TapeStep
 from tfapp.training.writers import Writer
@@ -80,16 +79,28 @@ class Session:
     Args:
         run: Where checkpoints and status go.
         parts: Data, model, loss, optimizer.
+        step: One update of these parts.
+        loop: Runs it over the training split.
         writer: Is told everything.
         stop: Asked a few times a second; an exit code ends the run after a clean save.
     """
 
-    def __init__(self, run: Run, parts: Assembly, *, writer: Writer, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        run: Run,
+        parts: Assembly,
+        step: TapeStep,
+        loop: Loop,
+        *,
+        writer: Writer,
+        stop: StopRequest,
+    ) -> None:
         self._run = run
         self._parts = parts
         self._writer = writer
         self._stop = stop
-        self._step = TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+        self._step = step
+        self._loop = loop
         self._validation = EvaluationLoop(
             parts.predictor,
             parts.validation_loss,
@@ -117,7 +128,7 @@ class Session:
         damaged: list[int] = []
         for step in reversed(self._checkpoints.steps()):
             try:
-                self._start = self._checkpoints.restore(step, self._variables)
+                self._start = self._checkpoints.restore(step, self._parts.variables)
             except CheckpointMismatch:
                 raise
             except CheckpointError as error:
@@ -166,14 +177,6 @@ class Session:
             raise
         return self._finish(progress)
 
-    @property
-    def _variables(self) -> dict[str, Sequence[Any]]:
-        return {
-            "model": self._parts.predictor.model.variables,
-            "optimizer": self._parts.optimizer.variables,
-            "metrics": self._parts.metrics.variables,
-        }
-
     def _make_monitor(self) -> Monitor:
         train = self._parts.config.train
         return Monitor(
@@ -187,17 +190,12 @@ class Session:
 
     def _controller(self, save_every: int | None) -> Controller:
         config, parts = self._parts.config, self._parts
-        batches = training_batches(
-            parts.splits.train,
-            batch_size=config.data.batch_size,
-            seed=config.seed,
-            first_step=self._start.step,
-        )
+        self._loop.start(self._start.step)
         due: list[Condition] = [improved, finished, EverySeconds(_SAVE_SECONDS)]
         if save_every:
             due.append(every_steps(save_every))
         return Controller(
-            StreamingLoop(self._step, batches),
+            self._loop,
             metrics=parts.metrics,
             evaluate=self._validate,
             monitor=self._monitor,
@@ -220,7 +218,7 @@ class Session:
             stale_epochs=self._monitor.stale_epochs,
             seconds=progress.seconds,
         )
-        self._checkpoints.save(state, self._variables)
+        self._checkpoints.save(state, self._parts.variables)
         self._write_status(self._state_at(progress), progress)
 
     def _finish(self, progress: Progress) -> TrainedRun:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,10 +17,12 @@ from tfapp.locks import hold
 from tfapp.runs import Run, claim_run, open_run, write_whole
 from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
+from tfapp.training.calibration import LoopChoice, choose_loop
 from tfapp.training.controller import StopRequest
 from tfapp.training.restore import describe_data, read_info
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import Session, TrainedRun
+from tfapp.training.tape import TapeStep
 from tfapp.training.writers import LogFile, MetricsFile, MultiWriter, TensorBoard, Writer
 
 
@@ -104,13 +107,17 @@ def train_model(
         TfappError: The config, the data or the model cannot be used; no run was made.
     """
     parts = assemble(config or Config(), data_dir=data_folder(data_dir))
+    step = _build_step(parts)
+    choice = choose_loop(parts, step)
+    parts = parts.with_loop(choice.name)
     _check_stop(stop)
     run = claim_run(runs_folder(runs), parts.config, name=name)
     with _alone(run):
         describe_data(run, parts.predictor)
         keep_samples(run, parts.splits.validation)
         run.write_json("environment.json", asdict(read_environment(device_names())))
-        return _work_on(run, parts, writers, stop, resume=False)
+        run.write_json("loop.json", _describe(choice))
+        return _work_on(run, parts, step, choice, writers, stop, resume=False)
 
 
 def resume_training(
@@ -159,7 +166,9 @@ def _resume(
     _check_same_data(run, parts)
     if epochs is not None:
         write_whole(run.path / "config.toml", to_toml(config))
-    return _work_on(run, parts, writers, stop, resume=True)
+    step = _build_step(parts)
+    choice = choose_loop(parts, step)
+    return _work_on(run, parts, step, choice, writers, stop, resume=True)
 
 
 def device_names() -> list[str]:
@@ -168,18 +177,38 @@ def device_names() -> list[str]:
     return [device.name.removeprefix("/physical_device:") for device in devices]
 
 
+def _build_step(parts: Assembly) -> TapeStep:
+    return TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+
+
+def _describe(choice: LoopChoice) -> dict[str, Any]:
+    return {
+        "loop": choice.name,
+        "reason": choice.reason,
+        "seconds_per_step": dict(choice.seconds_per_step),
+    }
+
+
 def _work_on(
-    run: Run, parts: Assembly, writers: Sequence[Writer], stop: StopRequest, *, resume: bool
+    run: Run,
+    parts: Assembly,
+    step: TapeStep,
+    choice: LoopChoice,
+    writers: Sequence[Writer],
+    stop: StopRequest,
+    *,
+    resume: bool,
 ) -> TrainedRun:
     log = LogFile(run.path / "log.txt")
     writer = MultiWriter([log, *writers])
     try:
-        session = Session(run, parts, writer=writer, stop=stop)
+        session = Session(run, parts, step, choice.loop, writer=writer, stop=stop)
         if resume:
             session.restore()
         writer.add(MetricsFile(run, session.first_step))
         writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
         writer.note(_opening(run, parts, session.first_step))
+        writer.note(f"loop {choice.name}: {choice.reason}")
         return session.train()
     except BaseException as error:
         with suppress(TfappError):  # on a full disk what happened matters more than its log

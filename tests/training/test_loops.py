@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfapp import names
+from tfapp.data.pipeline import epoch_order
+from tfapp.data.splits import ArraySplit, StreamSplit
+from tfapp.errors import UnknownName, UsageError
+from tfapp.training.loops import build_loop
+
+LOOPS = names.LOOPS
+
+
+class Recorder:
+    """A step that keeps which labels it saw in which order, in variables as XLA can update them."""
+
+    def __init__(self, most: int) -> None:
+        self.seen = tf.Variable(tf.fill([most], -1))
+        self.count = tf.Variable(0)
+
+    def __call__(self, features, labels):
+        size = tf.shape(labels)[0]
+        finite = tf.reduce_all(tf.math.is_finite(features))
+        if finite:
+            places = tf.expand_dims(self.count + tf.range(size), 1)
+            self.seen.assign(tf.tensor_scatter_nd_update(self.seen, places, labels))
+            self.count.assign_add(size)
+        return finite
+
+    def labels(self) -> list[int]:
+        return self.seen.numpy()[: int(self.count)].tolist()
+
+
+class SGDStep:
+    """Stochastic gradient descent on a linear model with a random layer, in plain TensorFlow."""
+
+    def __init__(self) -> None:
+        self.weights = tf.Variable([[0.5], [-0.5]])
+        self.noise = keras.layers.GaussianNoise(0.1, seed=1)
+        self.noise.build((None, 2))
+
+    def __call__(self, features, labels):
+        with tf.GradientTape() as tape:
+            outputs = self.noise(features, training=True) @ self.weights
+            loss = tf.reduce_mean((outputs[:, 0] - tf.cast(labels, tf.float32)) ** 2)
+        self.weights.assign_sub(0.1 * tape.gradient(loss, self.weights))
+        return tf.math.is_finite(loss)
+
+
+def examples(size: int) -> ArraySplit:
+    features = np.random.default_rng(0).normal(size=(size, 2)).astype(np.float32)
+    return ArraySplit(features, np.arange(size, dtype=np.int32))
+
+
+def order(size: int, seed: int, epochs: int) -> list[int]:
+    drawn = [
+        epoch_order(size, tf.constant(seed, tf.int64), tf.constant(e, tf.int64))
+        for e in range(epochs)
+    ]
+    return np.concatenate(drawn).tolist()
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_batches_come_in_the_order_of_seed_and_epoch_with_a_smaller_last_one(name):
+    step = Recorder(40)
+    loop = build_loop(name, step, examples(10), batch_size=4, seed=7)
+    loop.start(0)
+    assert loop.run(7).steps == 7  # 4 4 2, 4 4 2, 4
+    assert step.labels() == order(10, 7, 3)[:24]
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_can_be_started_at_any_step_again_and_again(name):
+    step = Recorder(80)
+    loop = build_loop(name, step, examples(10), batch_size=4, seed=0)
+    expected = order(10, 0, 3)
+    loop.start(2)
+    loop.run(2)
+    loop.start(5)
+    loop.run(2)
+    assert step.labels() == expected[8:14] + expected[18:24]
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    size=st.integers(1, 12),
+    batch_size=st.integers(1, 15),
+    trips=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+)
+def test_resident_and_streaming_read_the_same_batches_for_any_size_and_trips(
+    size, batch_size, trips
+):
+    seen = []
+    for name in ("streaming", "resident"):
+        step = Recorder(12 * 20)
+        loop = build_loop(name, step, examples(size), batch_size=batch_size, seed=3)
+        loop.start(1)
+        assert [loop.run(steps).steps for steps in trips] == trips
+        seen.append(step.labels())
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_one_trip_of_ten_steps_equals_trips_of_three_and_seven_bit_for_bit(name):
+    def run(trips):
+        step = SGDStep()
+        loop = build_loop(name, step, examples(22), batch_size=4, seed=0)
+        loop.start(0)
+        for steps in trips:
+            assert loop.run(steps).steps == steps
+        return step.weights.numpy(), np.array(step.noise.seed_generator.state)
+
+    for a, b in zip(run([10]), run([3, 7]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_loops_differ_by_rounding_only():
+    found = []
+    for name in LOOPS:
+        step = SGDStep()
+        step.noise.stddev = 0.0  # XLA draws other random numbers
+        loop = build_loop(name, step, examples(22), batch_size=4, seed=0)
+        loop.start(0)
+        loop.run(10)
+        found.append(step.weights.numpy())
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_stops_before_the_first_batch_that_is_not_finite(name):
+    split = examples(10)
+    split.features[order(10, 0, 1)[9]] = np.nan  # read in the third step
+    step = Recorder(40)
+    loop = build_loop(name, step, split, batch_size=4, seed=0)
+    loop.start(0)
+    result = loop.run(6)
+    assert (result.steps, result.finite) == (2, False)
+    assert len(step.labels()) == 8
+
+
+def test_a_call_of_any_length_costs_no_new_trace():
+    traces = []
+
+    def step(features, labels):
+        traces.append(features.shape)
+        return tf.reduce_all(tf.math.is_finite(features))
+
+    loop = build_loop("resident", step, examples(12), batch_size=4, seed=0)
+    loop.start(0)
+    for steps in (1, 2, 3, 5, 8):
+        loop.run(steps)
+    assert traces == [(4, 2)]
+
+
+def test_resident_needs_arrays():
+    stream = StreamSplit(tf.data.Dataset.from_tensor_slices(([[1.0]], [0])), 1)
+    files = ArraySplit(np.array(["a.png"]), np.zeros(1, np.int32), load=lambda names: names)
+    for split in (stream, files):
+        with pytest.raises(UsageError, match="'resident' needs the examples as arrays in memory"):
+            build_loop("resident", Recorder(1), split, batch_size=1, seed=0)
+
+
+def test_a_loop_that_is_misspelt_is_answered_with_the_nearest():
+    with pytest.raises(UnknownName, match="Did you mean 'resident'"):
+        build_loop("residnt", Recorder(1), examples(3), batch_size=1, seed=0)
