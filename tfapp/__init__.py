@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tfapp.runs import find_run as find_run
     from tfapp.runs import list_runs as list_runs
     from tfapp.runs import show_run as show_run
+    from tfapp.training.resume import resume_training as resume_training
     from tfapp.training.train import plan_training as plan_training
-    from tfapp.training.train import resume_training as resume_training
     from tfapp.training.train import train_model as train_model
 
 __version__ = "0.1.0"
@@ -54,7 +54,8 @@ _MODULES = {
     "prediction": ("load_model", "predict", "predict_rows"),
     "report.figures": ("draw_confusion", "draw_curves"),
     "runs": ("compare_runs", "find_run", "list_runs", "show_run"),
-    "training.train": ("plan_training", "resume_training", "train_model"),
+    "training.resume": ("resume_training",),
+    "training.train": ("plan_training", "train_model"),
 }
 
 __getattr__, _public = lazy_names(__name__, _MODULES)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,9 +74,11 @@ class Run:
         """Folder of figures."""
         return self.path / "plots"
 
-    def config(self) -> Config:
-        """Reads `config.toml`."""
-        return load_config(self.path / "config.toml")
+    def config(
+        self, assignments: Iterable[str] = (), overrides: Mapping[str, Any] | None = None
+    ) -> Config:
+        """Reads `config.toml`, with changes as `load_config` takes them."""
+        return load_config(self.path / "config.toml", assignments, overrides=overrides)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one of the run's JSON files; an empty dict if it is not there.

@@ -81,7 +81,7 @@ def test_both_mistakes_are_named_at_once(cli):
         (("train", "--modle", "mlp"), ExitCode.USAGE, "Did you mean '--model'?"),
         (("runs", "compare", "one"), ExitCode.USAGE, "two runs or more"),
         (("models", "show", "mlp", "--shape", "big"), ExitCode.USAGE, "32,32,3"),
-        (("train", "--resume", "x", "--model", "mlp"), ExitCode.USAGE, "--model cannot go with"),
+        (("train", "--resume", "x", "--name", "y"), ExitCode.USAGE, "--name cannot go with"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

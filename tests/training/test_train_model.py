@@ -10,13 +10,12 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfapp.config import load_config
-from tfapp.errors import CheckpointMismatch, Diverged, ExitCode, Interrupted, RunExists, UsageError
+from tfapp.errors import Diverged, ExitCode, Interrupted, RunExists
 from tfapp.evaluation import evaluate_run
-from tfapp.locks import hold
 from tfapp.runs import Run, show_run, summarize_run
 from tfapp.training.checkpoints import Checkpoints
 from tfapp.training.restore import load_trained
-from tfapp.training.train import plan_training, resume_training, train_model
+from tfapp.training.train import plan_training, train_model
 from tfapp.training.writers import Writer
 
 # 108 training examples: 9 steps an epoch.
@@ -131,25 +130,6 @@ def test_tensorboard_reads_both_splits_under_one_tag(tmp_path):
         ]
 
 
-@pytest.mark.parametrize("stop_at", [13, 18])
-def test_a_stopped_run_continues_to_the_same_end(tmp_path, stop_at):
-    config = config_of(FULL, **{"train.checkpoint.every_steps": stop_at})
-    whole = train_model(config, runs=tmp_path, name="whole")
-    stop = StopAfter(stop_at)
-    with pytest.raises(Interrupted, match=r"Continue with: tfapp train --resume") as caught:
-        train_model(config, runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
-    assert caught.value.exit_code == ExitCode.INTERRUPTED
-    run = Run(tmp_path / "cut")
-    assert summarize_run(run).state == "interrupted"
-    resumed = resume_training(run)
-    assert resumed.validation == whole.validation
-    assert [r["step"] for r in run.metrics()] == [r["step"] for r in Run(whole.path).metrics()]
-    before, after = all_variables(Run(whole.path), 36), all_variables(run, 36)
-    assert before.keys() == after.keys()
-    for key in before:
-        np.testing.assert_array_equal(before[key], after[key], err_msg=key)
-
-
 def test_a_stop_while_data_is_loading_makes_no_run(tmp_path):
     with pytest.raises(Interrupted, match="before training began; nothing was written"):
         train_model(config_of(IRIS), runs=tmp_path, stop=lambda: ExitCode.INTERRUPTED)
@@ -176,38 +156,6 @@ def test_sigterm_has_its_own_exit_code(tmp_path):
     assert caught.value.exit_code == 143
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
-    stop = StopAfter(18)
-    config = config_of(IRIS, **{"train.checkpoint.every_steps": 5})
-    with pytest.raises(Interrupted):
-        train_model(config, runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
-    run = Run(tmp_path / "cut")
-    newest = Checkpoints(run.checkpoints).newest()
-    data = run.checkpoints / f"step-{newest:09d}" / "variables.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:100])
-    notes = []
-
-    class Listen(Writer):
-        def note(self, text):
-            notes.append(text)
-
-    result = resume_training(run, writers=[Listen()])
-    assert result.step == 36
-    assert Checkpoints(run.checkpoints).newest() == 36
-    assert (run.checkpoints / f"damaged-step-{newest:09d}").is_dir(), "nothing is lost"
-    assert f"passed over step {newest}: it is damaged" in "".join(notes)
-
-
-def test_checkpoints_of_another_model_are_not_passed_over(tmp_path):
-    stop = StopAfter(18)
-    with pytest.raises(Interrupted):
-        train_model(config_of(IRIS), runs=tmp_path, name="cut", writers=[stop.writer], stop=stop)
-    file = tmp_path / "cut" / "config.toml"
-    file.write_text(file.read_text().replace("8,\n", "9,\n"))
-    with pytest.raises(CheckpointMismatch, match="belongs to another model"):
-        resume_training(tmp_path / "cut")
-
-
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path):
     result = train_model(config_of(IRIS, **{"train.precision": "mixed_bfloat16"}), runs=tmp_path)
     trained = load_trained(Run(result.path))
@@ -216,56 +164,6 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path
     assert model.dtype_policy.name == "mixed_bfloat16"
     assert keras.config.dtype_policy().name == "float32", "the notebook's own policy stays"
     assert result.best > 0.5
-
-
-def test_a_complete_run_is_not_resumed_but_can_be_made_longer(tmp_path):
-    result = train_model(config_of(IRIS), runs=tmp_path, name="mine")
-    with pytest.raises(UsageError, match=r"complete: 4 epochs are done, 4 were.*--epochs 8"):
-        resume_training(result.path)
-    longer = resume_training(result.path, epochs=6)
-    assert (longer.step, Run(result.path).config().train.epochs) == (54, 6)
-
-
-def test_a_run_that_is_still_going_is_not_resumed(tmp_path, digits_run):
-    status = digits_run.read_json("status.json") | {"state": "running", "pid": 1}
-    digits_run.write_json("status.json", status)
-    with hold(digits_run.lock), pytest.raises(UsageError, match="still being trained by process 1"):
-        resume_training(digits_run)
-
-
-def test_changed_data_is_refused(tmp_path):
-    table = tmp_path / "rows.csv"
-    rows = [f"{i},{i % 7},{'ab'[i % 2]}" for i in range(60)]
-    table.write_text("\n".join(["x,y,label", *rows]))
-    stop = StopAfter(1)
-    with pytest.raises(Interrupted):
-        train_model(
-            config_of(IRIS, **{"data.source": str(table)}),
-            runs=tmp_path,
-            name="mine",
-            writers=[stop.writer],
-            stop=stop,
-        )
-    table.write_text(
-        "\n".join(["x,y,label", *(row.replace(",a", ",b") for row in rows[:20]), *rows[20:]])
-    )
-    with pytest.raises(UsageError, match="the data has changed since run mine began"):
-        resume_training(tmp_path / "mine")
-
-
-def test_early_stopping_ends_a_run_that_does_not_improve(tmp_path):
-    config = config_of(
-        IRIS,
-        **{
-            "train.epochs": 50,
-            "train.early_stopping": {"patience": 2},
-            "train.optimizer.learning_rate": 1e-9,
-        },
-    )
-    result = train_model(config, runs=tmp_path)
-    assert (result.state, result.epoch) == ("stopped early", 3)
-    with pytest.raises(UsageError, match="stopped early at step 27, as its config asks"):
-        resume_training(result.path)
 
 
 def test_divergence_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):

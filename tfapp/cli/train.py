@@ -54,6 +54,7 @@ Examples:
     flag_value="latest",
     help="Continue a run where it stopped; the latest if none is named.",
 )
+@click.option("--force", is_flag=True, help="Resume even if data, model or loop have changed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, write nothing.")
 @options.runs_folder
 @options.json_output
@@ -66,6 +67,7 @@ def train(
     assignments: tuple[str, ...],
     run_name: str | None,
     resume: str | None,
+    force: bool,
     dry_run: bool,
     runs: Path | None,
     as_json: bool,
@@ -78,10 +80,12 @@ def train(
     file, TFAPP_TRAIN_... variables, --set, named options.
     """
     if resume is not None:
-        _refuse_with_resume(context, config, assignments, run_name, dry_run)
-        typed = context.get_parameter_source("epochs") is ParameterSource.COMMANDLINE
-        result = _resume(resume, runs, named["epochs"] if typed else None, quiet)
+        _refuse_with_resume(context, config, run_name, dry_run)
+        changes = {key: named[option] for option, key in _KEYS.items() if _typed(context, option)}
+        result = _resume(resume, runs, assignments, changes, force, quiet)
     else:
+        if force:
+            raise click.UsageError("--force goes with --resume: a new run has no past.", context)
         checked = _load(context, config, assignments, named)
         if dry_run:
             _show_plan(checked, runs, run_name, as_json)
@@ -109,23 +113,21 @@ def _load(
 def _refuse_with_resume(
     context: click.Context,
     config: Path | None,
-    assignments: tuple[str, ...],
     run_name: str | None,
     dry_run: bool,
 ) -> None:
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in _KEYS
-        if name != "epochs" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    given += ["CONFIG"] * (config is not None) + ["--set"] * bool(assignments)
+    given = ["CONFIG"] * (config is not None) + ["--name"] * _typed(context, "name")
     given += ["--run"] * (run_name is not None) + ["--dry-run"] * dry_run
     if given:
         raise click.UsageError(
-            f"{', '.join(given)} cannot go with --resume: a run continues with its own config."
-            " Only --epochs may change, to train it longer.",
+            f"{', '.join(given)} cannot go with --resume: a run continues with its own config and"
+            " name. --epochs trains it longer; --set changes other keys.",
             context,
         )
+
+
+def _typed(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> TrainedRun:
@@ -147,19 +149,27 @@ def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> 
         )
 
 
-def _resume(name: str, runs: Path | None, epochs: int | None, quiet: bool) -> TrainedRun:
+def _resume(
+    name: str,
+    runs: Path | None,
+    assignments: tuple[str, ...],
+    changes: dict[str, Any],
+    force: bool,
+    quiet: bool,
+) -> TrainedRun:
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.cli.signals import stop_on_signals
     from tfapp.runs import find_run
 
     run = find_run(name, runs)
+    config = run.config(assignments, changes)
     load_tensorflow()
     from tfapp.cli.progress import progress_writer
-    from tfapp.training.train import resume_training
+    from tfapp.training.resume import resume_training
 
     with stop_on_signals() as stop:
         return resume_training(
-            run, epochs=epochs, writers=[progress_writer(quiet=quiet)], stop=stop
+            run, config=config, force=force, writers=[progress_writer(quiet=quiet)], stop=stop
         )
 
 

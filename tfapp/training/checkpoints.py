@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,14 @@ class TrainingState:
         best: Best value so far, if an epoch was finished.
         stale_epochs: Epochs since the best one, for early stopping.
         seconds: Time spent training, over all sessions of the run.
+        identity: What decides the numbers: config, data, surroundings.
     """
 
     step: int = 0
     best: Best | None = None
     stale_epochs: int = 0
     seconds: float = 0.0
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -121,6 +124,7 @@ class Checkpoints:
                 best=None if best is None else Best(**best),
                 stale_epochs=content["stale_epochs"],
                 seconds=content["seconds"],
+                identity=content.get("identity", {}),
             )
         except (KeyError, TypeError) as error:
             raise self._damaged(step, error) from error
@@ -145,6 +149,33 @@ class Checkpoints:
             for variable, value in zip(listed, values[part], strict=True):
                 variable.assign(value)
         return state
+
+    def restore_matching(self, step: int, variables: Mapping[str, Sequence[Any]]) -> list[str]:
+        """Reads what a checkpoint has in common with another model.
+
+        Args:
+            step: Which one.
+            variables: By part; those whose path, shape and type are in the checkpoint are read.
+
+        Returns:
+            The paths of the variables that kept their values.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        saved = self._read_state(step).get("variables", {})
+        kept: list[str] = []
+        for part, wanted in _manifest(variables).items():
+            places: dict[str, list[int]] = {}
+            for place, kind in enumerate(saved.get(part, [])):
+                places.setdefault(_likeness(kind), []).append(place)
+            values = self._read_values(step, {part: saved.get(part, [])})[part]
+            for variable, kind in zip(variables[part], wanted, strict=True):
+                if found := places.get(_likeness(kind)):
+                    variable.assign(values[found.pop(0)])
+                else:
+                    kept.append(kind[0])
+        return kept
 
     def set_aside(self, step: int) -> Path:
         """Renames a damaged checkpoint, so that it counts no more; returns where it is now."""
@@ -241,6 +272,12 @@ def _manifest(variables: Mapping[str, Sequence[Any]]) -> dict[str, list[list[Any
         ]
         for part, listed in variables.items()
     }
+
+
+def _likeness(kind: list[Any]) -> str:
+    """Returns path, shape and type without the numbers that Keras gives to names by process."""
+    path, *rest = kind
+    return json.dumps([re.sub(r"_\d+(?=/|$)", "", path), *rest])
 
 
 def _dtype(variable: Any) -> str:

@@ -34,6 +34,7 @@ from tfapp.training.assembly import Assembly
 from tfapp.training.checkpoints import Checkpoints, TrainingState
 from tfapp.training.controller import Controller, NotFinite, StopRequest
 from tfapp.training.diagnosis import first_bad_tensor
+from tfapp.training.identity import changed_surroundings, identity
 from tfapp.training.loops import EvaluationLoop, Loop
 from tfapp.training.progress import Progress
 from tfapp.training.tape import TapeStep
@@ -108,6 +109,7 @@ class Session:
             OnePass(parts.splits.validation, parts.config.data.batch_size),
         )
         self._checkpoints = Checkpoints(run.checkpoints, keep=parts.config.train.checkpoint.keep)
+        self._identity = identity(parts)
         self._start = TrainingState()
         self._monitor = self._make_monitor()
 
@@ -116,8 +118,11 @@ class Session:
         """Updates that were done before this session."""
         return self._start.step
 
-    def restore(self) -> None:
+    def restore(self, *, force: bool = False) -> None:
         """Reads the newest checkpoint that is whole; without any, the run starts again.
+
+        Args:
+            force: Take what fits from another model's checkpoint.
 
         Raises:
             CheckpointError: There are checkpoints, but none can be read.
@@ -128,7 +133,7 @@ class Session:
         damaged: list[int] = []
         for step in reversed(self._checkpoints.steps()):
             try:
-                self._start = self._checkpoints.restore(step, self._parts.variables)
+                self._start = self._read(step, force)
             except CheckpointMismatch:
                 raise
             except CheckpointError as error:
@@ -136,6 +141,8 @@ class Session:
                 damaged.append(step)
             else:
                 self._monitor = self._make_monitor()
+                for change in changed_surroundings(self._start.identity, self._identity):
+                    self._writer.note(f"{change}: the last bits may differ from an unbroken run's")
                 for newer in damaged:  # they would count as the newest, and outlive whole ones
                     aside = self._checkpoints.set_aside(newer)
                     self._writer.note(f"passed over step {newer}: it is damaged, now {aside}")
@@ -148,6 +155,20 @@ class Session:
                 " any more. Restore them from a copy, or train a new run."
             )
         self._writer.note("there is no checkpoint yet: starting from step 0")
+
+    def _read(self, step: int, force: bool) -> TrainingState:
+        variables = self._parts.variables
+        try:
+            return self._checkpoints.restore(step, variables)
+        except CheckpointMismatch as error:
+            if not force:
+                raise CheckpointMismatch(
+                    f"{error} To take from it what fits: tfapp train --resume {self._run.name}"
+                    " --force"
+                ) from error
+        anew = self._checkpoints.restore_matching(step, variables)
+        self._writer.note(f"not in step {step}, so begun anew: {', '.join(anew)}")
+        return self._checkpoints.state(step)
 
     def train(self) -> TrainedRun:
         """Trains to the last step, or until early stopping.
@@ -217,6 +238,7 @@ class Session:
             best=self._monitor.best,
             stale_epochs=self._monitor.stale_epochs,
             seconds=progress.seconds,
+            identity=self._identity,
         )
         self._checkpoints.save(state, self._parts.variables)
         self._write_status(self._state_at(progress), progress)

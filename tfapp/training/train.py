@@ -1,4 +1,4 @@
-"""Trains a model into a run directory, from its first step or from where it stopped."""
+"""Trains a model into a new run directory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tfapp.config import Config, to_toml
 from tfapp.environment import read_environment
 from tfapp.errors import Interrupted, StorageError, TfappError, UsageError, storage_errors
 from tfapp.locks import hold
-from tfapp.runs import Run, claim_run, open_run, write_whole
+from tfapp.runs import Run, claim_run
 from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
 from tfapp.training.calibration import LoopChoice, choose_loop
 from tfapp.training.controller import StopRequest
-from tfapp.training.restore import describe_data, read_info
+from tfapp.training.restore import describe_data
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import Session, TrainedRun
 from tfapp.training.tape import TapeStep
@@ -107,68 +107,17 @@ def train_model(
         TfappError: The config, the data or the model cannot be used; no run was made.
     """
     parts = assemble(config or Config(), data_dir=data_folder(data_dir))
-    step = _build_step(parts)
+    step = build_step(parts)
     choice = choose_loop(parts, step)
     parts = parts.with_loop(choice.name)
-    _check_stop(stop)
+    check_stop(stop)
     run = claim_run(runs_folder(runs), parts.config, name=name)
-    with _alone(run):
+    with alone(run):
         describe_data(run, parts.predictor)
         keep_samples(run, parts.splits.validation)
         run.write_json("environment.json", asdict(read_environment(device_names())))
         run.write_json("loop.json", _describe(choice))
-        return _work_on(run, parts, step, choice, writers, stop, resume=False)
-
-
-def resume_training(
-    run: Run | str | Path,
-    *,
-    epochs: int | None = None,
-    data_dir: str | Path | None = None,
-    writers: Sequence[Writer] = (),
-    stop: StopRequest = lambda: None,
-) -> TrainedRun:
-    """Goes on with a run from its newest whole checkpoint.
-
-    A damaged checkpoint is passed over for the one before it, with a note in the log.
-
-    Args:
-        run: A run that was interrupted or killed, or that is to become longer; or its path or name.
-        epochs: A new length of the whole run, e.g. to train longer; a schedule that decays over
-            the run follows it.
-        data_dir: As in `train_model`.
-        writers: As in `train_model`.
-        stop: As in `train_model`.
-
-    Raises:
-        UsageError: The run is complete or still running, or its data has changed since.
-        CheckpointError: No checkpoint can be read, or they are another model's.
-    """
-    run = open_run(run)
-    with _alone(run):
-        return _resume(run, epochs, data_folder(data_dir), writers, stop)
-
-
-def _resume(
-    run: Run,
-    epochs: int | None,
-    data_dir: Path,
-    writers: Sequence[Writer],
-    stop: StopRequest,
-) -> TrainedRun:
-    config = run.config()
-    if epochs is not None:
-        train = config.train.model_copy(update={"epochs": epochs})
-        config = config.model_copy(update={"train": train})
-    parts = assemble(config, data_dir=data_dir)
-    _check_stop(stop)
-    _check_unfinished(run, parts)
-    _check_same_data(run, parts)
-    if epochs is not None:
-        write_whole(run.path / "config.toml", to_toml(config))
-    step = _build_step(parts)
-    choice = choose_loop(parts, step)
-    return _work_on(run, parts, step, choice, writers, stop, resume=True)
+        return work_on(run, parts, step, choice, writers, stop, resume=False)
 
 
 def device_names() -> list[str]:
@@ -177,7 +126,8 @@ def device_names() -> list[str]:
     return [device.name.removeprefix("/physical_device:") for device in devices]
 
 
-def _build_step(parts: Assembly) -> TapeStep:
+def build_step(parts: Assembly) -> TapeStep:
+    """Builds the optimizer and what one update does."""
     return TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
 
 
@@ -189,7 +139,7 @@ def _describe(choice: LoopChoice) -> dict[str, Any]:
     }
 
 
-def _work_on(
+def work_on(
     run: Run,
     parts: Assembly,
     step: TapeStep,
@@ -198,17 +148,21 @@ def _work_on(
     stop: StopRequest,
     *,
     resume: bool,
+    force: bool = False,
+    notes: Sequence[str] = (),
 ) -> TrainedRun:
+    """Trains the parts into a run, with everything written that a run holds."""
     log = LogFile(run.path / "log.txt")
     writer = MultiWriter([log, *writers])
     try:
         session = Session(run, parts, step, choice.loop, writer=writer, stop=stop)
         if resume:
-            session.restore()
+            session.restore(force=force)
         writer.add(MetricsFile(run, session.first_step))
         writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
         writer.note(_opening(run, parts, session.first_step))
-        writer.note(f"loop {choice.name}: {choice.reason}")
+        for note in (*notes, f"loop {choice.name}: {choice.reason}"):
+            writer.note(note)
         return session.train()
     except BaseException as error:
         with suppress(TfappError):  # on a full disk what happened matters more than its log
@@ -229,8 +183,12 @@ def _opening(run: Run, parts: Assembly, first_step: int) -> str:
 
 
 @contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Keeps every other process from training the same run."""
+def alone(run: Run) -> Iterator[None]:
+    """Keeps every other process from training the same run.
+
+    Raises:
+        UsageError: Another process is training it.
+    """
     with ExitStack() as stack:
         try:
             with storage_errors(run.lock):
@@ -246,39 +204,11 @@ def _alone(run: Run) -> Iterator[None]:
         yield
 
 
-def _check_stop(stop: StopRequest) -> None:
-    """Ends here what was to be stopped while data was loading."""
+def check_stop(stop: StopRequest) -> None:
+    """Ends here what was to be stopped while data was loading.
+
+    Raises:
+        Interrupted: `stop` gave a code.
+    """
     if code := stop():
         raise Interrupted("stopped before training began; nothing was written.", code)
-
-
-def _check_unfinished(run: Run, parts: Assembly) -> None:
-    status = run.read_json("status.json")
-    step = status.get("step", 0)
-    stopped_early = status.get("state") == "stopped early"
-    if step < parts.total_steps and not stopped_early:
-        return
-    if stopped_early:
-        raise UsageError(
-            f"run {run.name} stopped early at step {step}, as its config asks. Train a new run"
-            " with more train.early_stopping.patience to go further."
-        )
-    done = step // parts.steps_per_epoch
-    raise UsageError(
-        f"run {run.name} is complete: {done} epochs are done, {parts.config.train.epochs} were"
-        f" asked for. To train it longer: tfapp train --resume {run.name} --epochs {2 * done}"
-    )
-
-
-def _check_same_data(run: Run, parts: Assembly) -> None:
-    if not (run.path / "data.json").exists():  # killed between claiming and describing
-        describe_data(run, parts.predictor)
-        keep_samples(run, parts.splits.validation)
-        return
-    before, now = read_info(run)[0], parts.splits.info
-    if before.fingerprint != now.fingerprint:
-        raise UsageError(
-            f"the data has changed since run {run.name} began: {now.source} had fingerprint"
-            f" {before.fingerprint[:12]}, now has {now.fingerprint[:12]}. Put the old data back,"
-            " or train a new run."
-        )
