@@ -9,6 +9,7 @@ import keras
 
 from tfapp.models.checks import check_images, fraction, positive_size, positive_sizes
 from tfapp.models.convolution import conv3x3, norm
+from tfapp.models.dropout import Dropout
 from tfapp.models.trunk import TrunkAndHead
 
 
@@ -51,7 +52,7 @@ class CNN(TrunkAndHead):
                     for layer in _block(i, width, policy)
                 ),
                 keras.layers.Flatten(name="flatten", dtype=policy),
-                keras.layers.Dropout(self.dropout, name="dropout", dtype=policy),
+                Dropout(self.dropout, name="dropout", dtype=policy),
                 keras.layers.Dense(self.dense, "relu", name="dense", dtype=policy),
             ]
         )

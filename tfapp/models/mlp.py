@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfapp.models.checks import fraction, positive_sizes
+from tfapp.models.dropout import Dropout
 from tfapp.models.trunk import TrunkAndHead
 
 
@@ -45,7 +46,7 @@ class MLP(TrunkAndHead):
         for i, width in enumerate(self.hidden):
             trunk += [
                 keras.layers.Dense(width, self.activation, name=f"hidden_{i}", dtype=policy),
-                keras.layers.Dropout(self.dropout, name=f"dropout_{i}", dtype=policy),
+                Dropout(self.dropout, name=f"dropout_{i}", dtype=policy),
             ]
         self.compose(trunk)
 
