@@ -8,20 +8,24 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfapp import names
 from tfapp.config import OptimizerConfig, ScheduleConfig
 from tfapp.errors import ExitCode, UsageError
-from tfapp.optimizers import averaged_weights, build_optimizer
+from tfapp.optimizers import LossScaling, averaged_weights, build_optimizer
 
 START = np.array([[3.0, -4.0], [1.0, 2.0]], np.float32)
 
 
-def build(name: str, rate: float = 0.1, schedule: Any = None, **options: Any) -> Any:
+def build(
+    name: str, rate: float = 0.1, schedule: Any = None, precision: str = "float32", **options: Any
+) -> Any:
     return build_optimizer(
         OptimizerConfig(name=name, learning_rate=rate, **options),
         ScheduleConfig(**(schedule or {})),
         total_steps=100,
+        precision=precision,
     )
 
 
@@ -239,3 +243,164 @@ def test_unknown_option_of_an_imported_optimizer_is_told(module: Callable[[str],
     module("class Mine(keras.optimizers.SGD): ...\n")
     with pytest.raises(UsageError, match="nonsense"):
         build("own_optimizers:Mine", nonsense=3)
+
+
+BAD = [np.full_like(START, np.inf), np.array([[1.0, np.nan], [0.0, 0.0]], np.float32)]
+
+
+def scaling(
+    weight: keras.Variable, scale: float = 8.0, growth: int = 2000, **options: Any
+) -> LossScaling:
+    """Plain descent at rate 1 behind a loss scale, built for one weight."""
+    options = {"learning_rate": 1.0} | options
+    optimizer = LossScaling(keras.optimizers.SGD(**options), scale, growth)
+    optimizer.build([weight])
+    return optimizer
+
+
+def state_of(optimizer: LossScaling) -> tuple[float, int, int]:
+    """Scale, good steps in a row, skipped steps."""
+    values = optimizer.dynamic_scale, optimizer.step_counter, optimizer.skipped_steps
+    return tuple(float(value.numpy()) for value in values)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_only_float16_needs_its_loss_scaled(precision: str):
+    assert type(build("adam", precision=precision)) is keras.optimizers.Adam
+    optimizer = build("adam", 0.02, precision="mixed_float16", beta_1=0.5)
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    assert type(optimizer.inner_optimizer) is keras.optimizers.Adam
+    assert optimizer.inner_optimizer.beta_1 == 0.5
+    assert float(optimizer.learning_rate) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_scaling_of_ones_own_keeps_its_numbers(module: Callable[[str], None], precision: str):
+    module(
+        "def make(learning_rate):\n"
+        "    inner = keras.optimizers.SGD(learning_rate)\n"
+        "    return keras.optimizers.LossScaleOptimizer(inner, 64.0, dynamic_growth_steps=7)\n"
+    )
+    optimizer = build("own_optimizers:make", 0.3, precision=precision)
+    assert isinstance(optimizer, LossScaling)
+    assert type(optimizer.inner_optimizer) is keras.optimizers.SGD
+    assert (optimizer.initial_scale, optimizer.dynamic_growth_steps) == (64.0, 7)
+
+
+def test_a_fixed_scale_beside_the_dynamic_one_is_refused():
+    with pytest.raises(UsageError, match=r"loss_scale_factor does not go with .*Leave it out"):
+        build("adam", precision="mixed_float16", loss_scale_factor=8.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clipnorm": 0.5},
+        {"global_clipnorm": 0.5},
+        {"clipvalue": 0.5},
+        {"weight_decay": 0.1},
+        {"momentum": 0.9},
+        {"gradient_accumulation_steps": 2},
+        {"schedule": {"name": "cosine", "warmup_steps": 2}},
+    ],
+    ids=str,
+)
+def test_a_scale_changes_nothing_of_what_an_optimizer_does(options: dict[str, Any]):
+    gradients = [START, START / 2, -START, START / 8]
+    scaled = [2.0**15 * gradient for gradient in gradients]
+    found = descend(build("sgd", precision="mixed_float16", **options), scaled)
+    np.testing.assert_array_equal(found, descend(build("sgd", **options), gradients))
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_step_that_overflowed_is_skipped_and_halves_the_scale(bad: np.ndarray):
+    weight = keras.Variable(START)
+    optimizer = scaling(weight, momentum=0.5)
+    optimizer.apply([8 * tf.ones_like(START)], [weight])
+    np.testing.assert_array_equal(weight, START - 1)
+    assert state_of(optimizer) == (8, 1, 0)
+    optimizer.apply([tf.constant(bad)], [weight])
+    np.testing.assert_array_equal(weight, START - 1)
+    assert state_of(optimizer) == (4, 0, 1)
+    assert int(optimizer.iterations) == 1
+    optimizer.apply([4 * tf.ones_like(START)], [weight])
+    np.testing.assert_array_equal(weight, START - 2.5)  # the momentum is that of two steps
+
+
+def test_the_scale_doubles_after_so_many_good_steps_in_a_row():
+    weight = keras.Variable(START)
+    optimizer = scaling(weight, growth=3)
+    good, bad = tf.zeros_like(START), tf.constant(BAD[0])
+    scales = []
+    for gradient in [good, good, bad, good, good, good, good, good, good]:
+        optimizer.apply([gradient], [weight])
+        scales.append(float(optimizer.dynamic_scale.numpy()))
+    assert scales == [8, 8, 4, 4, 4, 8, 8, 8, 16]
+
+
+def test_the_scale_stays_where_halving_and_doubling_are_undone():
+    weight = keras.Variable(START)
+    optimizer = scaling(weight, scale=2.0 * LossScaling.LEAST_SCALE, growth=1)
+    assert bool(optimizer.can_lower_scale)
+    for _ in range(3):
+        optimizer.apply([tf.constant(BAD[0])], [weight])
+    assert not bool(optimizer.can_lower_scale)
+    assert state_of(optimizer) == (LossScaling.LEAST_SCALE, 0, 3)
+    for _ in range(50):
+        optimizer.apply([tf.zeros_like(START)], [weight])
+    assert state_of(optimizer) == (LossScaling.MOST_SCALE, 0, 3)
+    np.testing.assert_array_equal(weight, START)
+
+
+def test_the_schedule_and_adam_count_applied_steps_only():
+    schedule = {"name": "polynomial", "decay_steps": 4, "end_learning_rate": 0.0}
+    optimizer = build("sgd", 0.4, schedule, "mixed_float16")
+    scale = 2.0**15
+    ones = np.ones_like(START)
+    # Rates 0.4, skipped, 0.3, skipped, 0.2; the scale is halved after each skipped step.
+    gradients = [scale * ones, BAD[0], scale / 2 * ones, BAD[1], scale / 4 * ones]
+    np.testing.assert_allclose(descend(optimizer, gradients), START - 0.9, rtol=1e-6)
+    assert int(optimizer.iterations) == 3
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_averages_are_the_inner_optimizers_and_leave_skipped_steps_out():
+    weight = keras.Variable(START)
+    optimizer = scaling(weight, use_ema=True, ema_momentum=0.75)
+    for gradient in (8 * np.ones_like(START), BAD[0], 4 * np.ones_like(START)):
+        optimizer.apply([tf.constant(gradient)], [weight])
+    with averaged_weights(optimizer, [weight]):
+        np.testing.assert_allclose(weight, 0.75 * (START - 1) + 0.25 * (START - 2), rtol=1e-6)
+    np.testing.assert_array_equal(weight, START - 2)
+
+
+def test_rows_of_an_embedding_and_missing_gradients_are_taken():
+    table, unused = keras.Variable(START), keras.Variable([1.0])
+    optimizer = LossScaling(keras.optimizers.SGD(1.0), 8.0)
+    optimizer.build([table, unused])
+    rows = tf.IndexedSlices(8 * tf.ones([1, 2]), tf.constant([1]), tf.constant([2, 2]))
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([rows, None], [table, unused])
+    np.testing.assert_array_equal(table, START - [[0], [1]])
+    bad = tf.IndexedSlices(np.inf * tf.ones([1, 2]), tf.constant([1]), tf.constant([2, 2]))
+    optimizer.apply([bad, None], [table, unused])
+    assert state_of(optimizer) == (4, 0, 1)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_scaling_works_inside_a_compiled_loop(xla: bool):
+    weight = keras.Variable(START)
+    optimizer = scaling(weight, growth=2)
+
+    @tf.function(jit_compile=xla)
+    def run(gradients: tf.Tensor) -> tf.Tensor:
+        step = tf.constant(0)
+        while step < len(gradients):
+            optimizer.apply([gradients[step]], [weight])
+            step += 1
+        return step
+
+    one = np.ones_like(START)
+    run(tf.stack([8 * one, BAD[0], 4 * one, 4 * one, 8 * one, BAD[1]]))
+    np.testing.assert_array_equal(weight, START - 4)
+    assert state_of(optimizer) == (4, 0, 2)

@@ -9,6 +9,7 @@ Order, later wins: defaults, file, environment, `--set`, named options.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -182,7 +183,7 @@ class TrainConfig(Section):
     class_weights: Literal["balanced"] | list[Weight] | None = Field(
         None, description="weight of each class in the loss, in the order of the classes"
     )
-    precision: Literal["float32", "mixed_bfloat16"] = Field(
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="what layers compute in; variables stay float32"
     )
     loop: Literal["auto", "resident", "streaming", "streaming_xla", "eager"] = Field(
@@ -345,7 +346,11 @@ def _explain(item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{key}: {message}"
-    return f"{key}: {message[0].lower()}{message[1:]}, found {item['input']!r}"
+    near = ""
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        near = did_you_mean(item["input"], re.findall(r"'([^']+)'", item["ctx"]["expected"]))
+    found = f"found {item['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}, {found}{near and '.' + near}"
 
 
 def _keys_of(path: list[str]) -> list[str]:

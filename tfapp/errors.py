@@ -29,6 +29,9 @@ from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
+# Both forms in which TensorFlow says so: of an operation by itself, and of one in a graph.
+_NO_FLOAT16 = re.compile(r"(?:device for node: .* = |to support Op ')(\w+)['\[].*DT_HALF")
+
 
 class ExitCode(IntEnum):
     """What the process returns to the shell."""
@@ -139,6 +142,11 @@ def reason_of(error: BaseException) -> str:
     Left out are what Keras and TensorFlow wrap around a message: the call stack of a compiled
     function, the dump of arguments, names of graph nodes and operations.
     """
+    if operation := _NO_FLOAT16.search(str(error)):
+        return (
+            f"{type(error).__name__}: TensorFlow has no {operation[1]} in float16 on this device;"
+            " use train.precision 'mixed_bfloat16' or 'float32'"
+        )
     text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\}|\[Op:\w+\]( name:.*)?", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("in user code:"):

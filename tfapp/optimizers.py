@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfapp import names
 from tfapp.config import OptimizerConfig, ScheduleConfig
@@ -14,8 +15,79 @@ from tfapp.errors import UsageError
 from tfapp.schedules import build_schedule
 
 
+class LossScaling(keras.optimizers.LossScaleOptimizer):
+    """Multiplies the loss, so that small gradients do not vanish in float16.
+
+    Arguments, variables and use are Keras's: gradients of the scaled loss go into `apply`, which
+    hands the inner optimizer the true ones; clipping, weight decay, moving averages, schedule and
+    `iterations` are the inner optimizer's and know of the applied steps only. Where gradients have
+    overflowed, the step is skipped and the scale halved; after `dynamic_growth_steps` good steps
+    in a row it is doubled.
+
+    `apply` is written anew, because Keras's doubles without end, up to an Inf that no halving
+    undoes; halves without end, down to a 0 that makes the weights NaN; does not count what it
+    skips; and refuses to work in the cross-replica context of `tf.distribute`.
+    """
+
+    # Where the largest float16, 65504, stands for a gradient of 1e9: what exceeds that is no
+    # matter of float16.
+    LEAST_SCALE = 2.0**-14
+    # Where the smallest float16, 6e-8, stands for a gradient of 4e-15.
+    MOST_SCALE = 2.0**24
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        """Makes the variables, of the inner optimizer too."""
+        super().build(var_list)
+        self.skipped_steps = self.add_variable(
+            shape=(), dtype="int", aggregation="only_first_replica", name="skipped_steps"
+        )
+
+    @property
+    def can_lower_scale(self) -> tf.Tensor:
+        """Scalar bool: False when gradients that overflow now will do so at any scale."""
+        return self.dynamic_scale.value > self.LEAST_SCALE
+
+    def unscale(self, gradients: Sequence[Any]) -> list[Any]:
+        """Returns the true gradients for those of the scaled loss; `None` stays."""
+        # Not a quotient, which rows of an embedding (`tf.IndexedSlices`) do not have.
+        factor = 1.0 / self.dynamic_scale.value
+        return [g if g is None else tf.math.scalar_mul(factor, g) for g in gradients]
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Applies gradients of the scaled loss, or skips the step if they are not all finite."""
+        gradients = self.unscale(grads)
+        tf.cond(
+            all_finite(gradients),
+            lambda: self._apply_finite(gradients, trainable_variables or self._trainable_variables),
+            self._skip,
+        )
+
+    def _apply_finite(self, gradients: list[Any], variables: Sequence[Any]) -> None:
+        self.inner_optimizer.apply(gradients, variables)
+        scale = tf.convert_to_tensor(self.dynamic_scale.value)
+        steps = self.step_counter.value + 1
+        due = steps >= self.dynamic_growth_steps
+        grows = due & (scale < self.MOST_SCALE)
+        self.dynamic_scale.assign(tf.where(grows, 2.0 * scale, scale))
+        self.step_counter.assign(tf.where(due, tf.zeros_like(steps), steps))
+
+    def _skip(self) -> None:
+        self.step_counter.assign(0)
+        self.dynamic_scale.assign(tf.maximum(0.5 * self.dynamic_scale.value, self.LEAST_SCALE))
+        self.skipped_steps.assign_add(1)
+
+
+def all_finite(gradients: Sequence[Any]) -> tf.Tensor:
+    """Returns a scalar bool: whether neither NaN nor Inf is in any gradient, nor in their norm."""
+    return tf.math.is_finite(tf.linalg.global_norm(gradients))
+
+
 def build_optimizer(
-    config: OptimizerConfig, schedule: ScheduleConfig, *, total_steps: int
+    config: OptimizerConfig,
+    schedule: ScheduleConfig,
+    *,
+    total_steps: int,
+    precision: str = "float32",
 ) -> keras.optimizers.Optimizer:
     """Makes the optimizer of a run, not yet built for any variables.
 
@@ -23,9 +95,11 @@ def build_optimizer(
         config: Name, learning rate and options.
         schedule: How the learning rate moves.
         total_steps: Steps of the whole run.
+        precision: What layers compute in; for `mixed_float16` the optimizer scales the loss.
 
     Raises:
-        UsageError: An option has a value that Keras refuses, or an import path gives no optimizer.
+        UsageError: An option has a value that Keras refuses or that does not go with the
+            precision, or an import path gives no optimizer.
     """
     rate = build_schedule(schedule, peak=config.learning_rate, total_steps=total_steps)
     if names.is_import_path(config.name):
@@ -41,7 +115,33 @@ def build_optimizer(
             f"train.optimizer {config.name!r} gives a {type(optimizer).__name__},"
             " expected a keras.optimizers.Optimizer."
         )
-    return optimizer
+    return _with_loss_scaling(optimizer, precision)
+
+
+def _with_loss_scaling(
+    optimizer: keras.optimizers.Optimizer, precision: str
+) -> keras.optimizers.Optimizer:
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # of the user's own
+        return LossScaling(
+            optimizer.inner_optimizer,
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+        )
+    if precision != "mixed_float16":
+        return optimizer
+    if optimizer.loss_scale_factor is not None:
+        raise UsageError(
+            "train.optimizer.loss_scale_factor does not go with train.precision 'mixed_float16',"
+            " which finds the scale while it trains. Leave it out."
+        )
+    return LossScaling(optimizer)
+
+
+def keeps_averages(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Tells whether the optimizer has moving averages of the weights (`use_ema`)."""
+    if isinstance(optimizer, LossScaling):  # whose own `use_ema` is False whatever it wraps
+        optimizer = optimizer.inner_optimizer
+    return bool(optimizer.use_ema)
 
 
 @contextmanager
@@ -53,7 +153,7 @@ def averaged_weights(
     Without `use_ema` nothing happens. What is evaluated and exported is the average; what training
     goes on with is the weight.
     """
-    if not optimizer.use_ema:
+    if not keeps_averages(optimizer):
         yield
         return
     kept = [keras.ops.convert_to_numpy(variable) for variable in variables]

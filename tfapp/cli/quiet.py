@@ -19,7 +19,7 @@ NOISE = re.compile(
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: "
     rb"|.*failed call to cuInit: "
-    rb"|.*oneDNN supports DT_INT32 only on platforms with AVX-512"
+    rb"|.*oneDNN supports DT_(INT32|HALF) only on platforms with AVX-512"
 )
 
 

@@ -37,7 +37,8 @@ class Predictor(tf.Module):
 
     def regularization(self) -> tf.Tensor:
         """Returns the sum of the losses that the model's own layers added in its last call."""
-        return tf.add_n([0.0, *getattr(self.model, "losses", ())])
+        # Under mixed precision a loss on what a layer gives out comes in that layer's type.
+        return tf.add_n([0.0, *(tf.cast(x, tf.float32) for x in getattr(self.model, "losses", ()))])
 
     def __call__(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns predictions for raw features `[B, *feature_shape]`.

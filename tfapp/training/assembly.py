@@ -110,6 +110,7 @@ def assemble(config: Config, *, data_dir: Path) -> Assembly:
             config.train.optimizer,
             config.train.schedule,
             total_steps=per_epoch * config.train.epochs,
+            precision=config.train.precision,
         ),
         metrics=build_metrics(config.train.metrics, splits.info, predictor.head),
         validation_metrics=build_metrics(config.train.metrics, splits.info, predictor.head),

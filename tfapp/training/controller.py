@@ -37,7 +37,7 @@ class Controller:
         monitor: Watches one value over epochs.
         writer: Is told everything.
         actions: Are done after every trip, e.g. saving a checkpoint.
-        learning_rate: Returns the rate of the next step.
+        scalars: Returns what an epoch's values are told with, such as the learning rate.
         batch_size: Examples of a step, for the speed shown.
         stop: Asked after every trip; a code ends the run there.
     """
@@ -51,7 +51,7 @@ class Controller:
         monitor: Monitor,
         writer: Writer,
         actions: Sequence[Action],
-        learning_rate: Callable[[], float],
+        scalars: Callable[[], Mapping[str, float]],
         batch_size: int,
         stop: StopRequest,
     ) -> None:
@@ -61,7 +61,7 @@ class Controller:
         self._monitor = monitor
         self._writer = writer
         self._actions = actions
-        self._learning_rate = learning_rate
+        self._scalars = scalars
         self._batch_size = batch_size
         self._stop = stop
         self._steps_per_trip = 1  # the first trip is short: its time is mostly tracing
@@ -128,7 +128,7 @@ class Controller:
             improved=self._monitor.update(progress.step, values[self._monitor.name]),
             seconds=progress.seconds + time.perf_counter() - started,
         )
-        train = {**progress.train, "learning_rate": self._learning_rate()}
+        train = {**progress.train, **self._scalars()}
         self._writer.scalars("train", progress, train)
         self._writer.scalars("validation", progress, validation)
         return progress

@@ -10,7 +10,7 @@ from tfapp.data.preprocess import Preprocess
 from tfapp.data.splits import Column, DataInfo
 from tfapp.errors import MissingError, UsageError
 from tfapp.models.predictor import Predictor
-from tfapp.optimizers import build_optimizer
+from tfapp.optimizers import build_optimizer, keeps_averages
 from tfapp.runs import Run
 from tfapp.training.assembly import build_predictor
 from tfapp.training.checkpoints import Checkpoints
@@ -85,8 +85,13 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
     predictor = build_predictor(config.model, config.train.precision, preprocess, info)
     model = predictor.model
     # How long the run was decides the learning rate only, which is not used here.
-    optimizer = build_optimizer(config.train.optimizer, config.train.schedule, total_steps=10**9)
-    if not optimizer.use_ema:
+    optimizer = build_optimizer(
+        config.train.optimizer,
+        config.train.schedule,
+        total_steps=10**9,
+        precision=config.train.precision,
+    )
+    if not keeps_averages(optimizer):
         checkpoints.restore(chosen, {"model": model.variables})
         return TrainedModel(predictor, config, run, chosen)
     optimizer.build(model.trainable_variables)

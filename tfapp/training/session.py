@@ -222,7 +222,7 @@ class Session:
             monitor=self._monitor,
             writer=self._writer,
             actions=[When(any_of(*due), self._save)],
-            learning_rate=lambda: float(parts.optimizer.learning_rate),
+            scalars=self._step.scalars,
             batch_size=config.data.batch_size,
             stop=self._stop,
         )

@@ -10,13 +10,15 @@ import tensorflow as tf
 from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
+from tfapp.optimizers import LossScaling, all_finite
 
 
 class TapeStep:
     """Computes loss and gradients of one batch and applies them.
 
     It is plain Python over a built model and a built optimizer: whoever calls it decides whether
-    it runs eagerly or compiled.
+    it runs eagerly or compiled. Calling it is `gradients`, `goes_on` and `apply` one after the
+    other; they are apart for those who add up the gradients of several devices in between.
 
     Args:
         predictor: The model behind its scaling.
@@ -50,23 +52,51 @@ class TapeStep:
         Returns:
             Outputs `[B, n]`, scalar loss with the model's own regularization losses added, and
             one gradient for each trainable variable (`None` where the loss does not depend on it).
+            If the optimizer scales the loss, the gradients are those of the scaled one, which its
+            `apply` takes; the loss is not scaled.
         """
         with tf.GradientTape() as tape:
             outputs = self.predictor.outputs(features, training=True)
             loss = self.loss(labels, outputs) + self.predictor.regularization()
-        return outputs, loss, tape.gradient(loss, self.predictor.model.trainable_variables)
+            scaled = self.optimizer.scale_loss(loss)
+        return outputs, loss, tape.gradient(scaled, self.predictor.model.trainable_variables)
+
+    def goes_on(self, loss: tf.Tensor, gradients: list[Any]) -> tf.Tensor:
+        """Tells whether training can go on with this loss and these gradients.
+
+        Returns:
+            Scalar bool: whether both are finite. Where the loss is scaled, gradients may have
+            overflowed as long as the scale can be lowered.
+        """
+        if isinstance(self.optimizer, LossScaling):
+            finite = all_finite(self.optimizer.unscale(gradients)) | self.optimizer.can_lower_scale
+        else:
+            finite = all_finite(gradients)
+        return tf.math.is_finite(loss) & finite
+
+    def apply(self, gradients: list[Any]) -> None:
+        """Has the optimizer change weights, or lower its scale where the gradients overflowed."""
+        self.optimizer.apply(gradients, self.predictor.model.trainable_variables)
+
+    def scalars(self) -> dict[str, float]:
+        """Returns what is told of the optimizer at the end of an epoch."""
+        values = {"learning_rate": self.optimizer.learning_rate}
+        if isinstance(self.optimizer, LossScaling):
+            values["loss_scale"] = self.optimizer.dynamic_scale
+            values["skipped_steps"] = self.optimizer.skipped_steps
+        return {name: float(keras.ops.convert_to_numpy(v)) for name, v in values.items()}
 
     def __call__(self, features: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Applies one update, unless loss or gradients are not finite.
 
         Returns:
-            Scalar bool: whether they were finite. If not, weights, optimizer and metrics are as
+            Scalar bool: whether training can go on. If not, weights, optimizer and metrics are as
             before, so that what went wrong can be looked at; moving averages and the states of
             random generators have moved with the forward pass.
         """
         outputs, loss, gradients = self.gradients(features, labels)
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
-        if finite:
-            self.optimizer.apply(gradients, self.predictor.model.trainable_variables)
+        goes_on = self.goes_on(loss, gradients)
+        if goes_on:
+            self.apply(gradients)
             self.metrics.update(labels, outputs, loss)
-        return finite
+        return goes_on
