@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -366,6 +366,7 @@ configs = st.builds(
 )
 
 
+@settings(deadline=None)  # the first example imports
 @given(configs)
 def test_toml_reads_back_to_an_equal_config(tmp_path_factory: Any, config: Config):
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"

@@ -191,6 +191,11 @@ class TrainConfig(Section):
         description="who calls the step; auto: the fastest, found by trying; resident: XLA over"
         " examples that stay on the device; eager: step by step, for debugging",
     )
+    strategy: str = Field(
+        "auto",
+        description="devices: one; mirrored: all GPUs of this machine; multiworker: the machines"
+        " of TF_CONFIG; tpu; auto: as many as there are",
+    )
     monitor: str = Field(
         "auto", description="decides the best checkpoint; auto: val_accuracy, else val_loss"
     )
@@ -204,6 +209,13 @@ class TrainConfig(Section):
     @classmethod
     def _known_loss(cls, name: str) -> str:
         _check_name("loss", name, (*names.LOSSES, names.OUTPUT_LOSS, "auto"))
+        return name
+
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, name: str) -> str:
+        if name not in (known := (*names.STRATEGIES, "auto")):
+            raise ValueError(str(UnknownName("strategy", name, known)))
         return name
 
     @field_validator("class_weights", mode="wrap")

@@ -45,6 +45,9 @@ class TaskLoss:
         name: What it is called in configs.
         function: `(labels, outputs, sample_weight)` to a float32 scalar.
         class_weights: `[K]` weights, or `None` for equal ones.
+
+    Attributes:
+        is_mean: Whether it is a mean over examples, so that parts of a batch add up to the whole.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class TaskLoss:
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self.name = name
+        self.is_mean = name not in _OF_WHOLE_BATCH
         self._function = function
         self._weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
@@ -149,9 +153,9 @@ def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
             f" model gives only 1. Use {instead}."
         )
     if info.task == "regression":
-        loss = maker()
+        loss = _unscaled(maker())
         return lambda labels, out, weights: loss(labels[:, tf.newaxis], out, weights)
-    loss = maker(from_logits=outputs.kind == "logits") if takes_logits else maker()
+    loss = _unscaled(maker(from_logits=outputs.kind == "logits") if takes_logits else maker())
     if name.startswith("sparse_"):
         return lambda labels, out, weights: loss(labels, out, weights)
     if name in _NEEDS_PROBABILITIES:
@@ -179,10 +183,24 @@ def _imported(name: str, info: DataInfo) -> Loss:
             f"train.loss {name!r} is a {type(found).__name__}; expected a function"
             " (labels, outputs) -> loss, or a keras.losses.Loss."
         )
-    loss = found if isinstance(found, keras.losses.Loss) else _mean_of(found)
+    loss = _unscaled(found) if isinstance(found, keras.losses.Loss) else _mean_of(found)
     if info.task == "regression":
         return lambda labels, out, weights: loss(labels[:, tf.newaxis], out, weights)
     return loss
+
+
+def _unscaled(loss: keras.losses.Loss) -> Loss:
+    """Makes a loss the mean over what its replica holds; Keras divides that by their number."""
+    # Not by `copy`, for which Keras writes the loss out and reads it back by its class's name.
+    by_example = object.__new__(type(loss))
+    vars(by_example).update(vars(loss) | {"reduction": "none"})
+
+    def mean(labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return loss(labels, outputs, weights)
+        return tf.reduce_mean(by_example(labels, outputs, weights))
+
+    return mean
 
 
 def _mean_of(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Loss:

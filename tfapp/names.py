@@ -37,6 +37,9 @@ SYNTHETIC: tuple[str, ...] = (
 # Who calls the training step; `auto` chooses among them.
 LOOPS: tuple[str, ...] = ("eager", "resident", "streaming", "streaming_xla")
 
+# On which devices; `auto` chooses among them.
+STRATEGIES: tuple[str, ...] = ("mirrored", "multiworker", "one", "tpu")
+
 LOSSES: Mapping[str, str] = {
     "binary_crossentropy": "BinaryCrossentropy",
     "binary_focal_crossentropy": "BinaryFocalCrossentropy",

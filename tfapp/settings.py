@@ -4,6 +4,10 @@ TFAPP_RUNS          where runs go (default `runs`)
 TFAPP_SAVED_MODELS  where exports go (default `saved_models`)
 TFAPP_DATA          where prepared data sets are kept (else TFDS_DATA_DIR, else TFDS's default)
 TFAPP_DEBUG         anything but empty or 0: show tracebacks
+TFAPP_CPU_DEVICES   how many devices TensorFlow makes of the CPU, to try `mirrored` without GPUs
+TFAPP_WAIT_SECONDS  how long the workers of a cluster wait for one another (default 300)
+TF_CONFIG           the cluster and this process's place in it, as TensorFlow defines it
+TPU_NAME            the TPU to train on, as Google's machines set it
 """
 
 from __future__ import annotations
@@ -12,6 +16,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tfapp.errors import UsageError
+
+CLUSTER_VARIABLE = "TF_CONFIG"
+SUPERVISED_VARIABLE = "TFAPP_SUPERVISED"
 
 
 @dataclass(frozen=True)
@@ -66,3 +75,47 @@ def tensorflow_log_level() -> str | None:
 def keras_backend() -> str:
     """Returns the backend that Keras will start with."""
     return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def cluster_description() -> str:
+    """Returns `TF_CONFIG`; empty if it is not set."""
+    return os.environ.get(CLUSTER_VARIABLE, "").strip()
+
+
+def tpu_name() -> str:
+    """Returns `TPU_NAME`; empty if it is not set."""
+    return os.environ.get("TPU_NAME", "").strip()
+
+
+def cpu_devices() -> int:
+    """Returns how many devices TensorFlow is to make of the CPU."""
+    return _count("TFAPP_CPU_DEVICES", 1)
+
+
+def wait_seconds() -> int:
+    """Returns how long workers wait for one another."""
+    return _count("TFAPP_WAIT_SECONDS", 300)
+
+
+def is_supervised() -> bool:
+    """Tells whether this process was started by `tfapp train --workers`."""
+    return bool(os.environ.get(SUPERVISED_VARIABLE))
+
+
+def worker_environment(cluster: str) -> dict[str, str]:
+    """Returns the environment of a worker that this process starts.
+
+    Variables that stand for options of `train` are left out: they have been read.
+
+    Args:
+        cluster: Its place in a cluster, as `TF_CONFIG`.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TFAPP_TRAIN_")}
+    return kept | {CLUSTER_VARIABLE: cluster, SUPERVISED_VARIABLE: "1"}
+
+
+def _count(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise UsageError(f"{variable} is a whole number from 1 up, found {text!r}.")
+    return int(text) if text else default

@@ -20,6 +20,11 @@ NOISE = re.compile(
     rb"|To enable the following instructions: "
     rb"|.*failed call to cuInit: "
     rb"|.*oneDNN supports DT_(INT32|HALF) only on platforms with AVX-512"
+    # What is said in many lines when a worker joins or is lost; we say it in one.
+    rb"|/job:worker/replica:\d+/task:\d+"
+    rb"|E\d{4} [\d:.]+ +\d+ (base_collective|ring|coordination|collective|rpc_collective)\w*\.cc"
+    rb"|The tasks? ha(s|ve) crashed\."
+    rb"|The error could be from a previous operation\."
 )
 
 

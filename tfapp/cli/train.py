@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ _KEYS = {
     "learning_rate": "train.optimizer.learning_rate",
     "optimizer": "train.optimizer.name",
     "loss": "train.loss",
+    "strategy": "train.strategy",
     "seed": "seed",
     "name": "name",
 }
@@ -43,6 +46,7 @@ Examples:
 @click.option("--learning-rate", type=float, help="The rate, or the peak of the schedule.")
 @click.option("--optimizer", metavar="NAME", help="Keras optimizer.")
 @click.option("--loss", metavar="NAME", help="Keras loss.")
+@click.option("--strategy", metavar="NAME", help="one, mirrored, multiworker, tpu, or auto.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, dropout and order.")
 @click.option("--name", help="Label of the run, part of its directory's name.")
 @options.assignments
@@ -53,6 +57,12 @@ Examples:
     is_flag=False,
     flag_value="latest",
     help="Continue a run where it stopped; the latest if none is named.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Train with N processes of this machine; one that dies is started again.",
 )
 @click.option("--force", is_flag=True, help="Resume even if data, model or loop have changed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, write nothing.")
@@ -67,6 +77,7 @@ def train(
     assignments: tuple[str, ...],
     run_name: str | None,
     resume: str | None,
+    workers: int | None,
     force: bool,
     dry_run: bool,
     runs: Path | None,
@@ -79,19 +90,27 @@ def train(
     CONFIG is a TOML file; without one the defaults train an MLP on digits. Later wins: defaults,
     file, TFAPP_TRAIN_... variables, --set, named options.
     """
+    flags = ["--json"] * as_json + ["--quiet"] * quiet
     if resume is not None:
         _refuse_with_resume(context, config, run_name, dry_run)
         changes = {key: named[option] for option, key in _KEYS.items() if _typed(context, option)}
+        if workers:
+            context.exit(_resume_workers(workers, resume, runs, assignments, changes, force, flags))
         result = _resume(resume, runs, assignments, changes, force, quiet)
     else:
         if force:
             raise click.UsageError("--force goes with --resume: a new run has no past.", context)
         checked = _load(context, config, assignments, named)
+        if workers and not dry_run:
+            from tfapp.cli.workers import train_with_workers
+
+            context.exit(train_with_workers(workers, checked, runs, run_name, flags))
         if dry_run:
             _show_plan(checked, runs, run_name, as_json)
             return
         result = _train(checked, runs, run_name, quiet)
-    _show(result, as_json, quiet)
+    if result.worker == 0:
+        _show(result, as_json, quiet)
 
 
 def _load(
@@ -143,7 +162,7 @@ def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> 
     from tfapp.cli.progress import progress_writer
     from tfapp.training.train import train_model
 
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, _as_worker():
         return train_model(
             config, runs=runs, name=name, writers=[progress_writer(quiet=quiet)], stop=stop
         )
@@ -167,10 +186,46 @@ def _resume(
     from tfapp.cli.progress import progress_writer
     from tfapp.training.resume import resume_training
 
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, _as_worker():
         return resume_training(
             run, config=config, force=force, writers=[progress_writer(quiet=quiet)], stop=stop
         )
+
+
+def _resume_workers(
+    count: int,
+    name: str,
+    runs: Path | None,
+    assignments: tuple[str, ...],
+    changes: dict[str, Any],
+    force: bool,
+    flags: list[str],
+) -> int:
+    from tfapp.cli.workers import resume_with_workers, words_of
+    from tfapp.runs import find_run
+
+    run = find_run(name, runs)
+    words = words_of(changes, assignments, force)
+    return resume_with_workers(count, run, run.config(assignments, changes), words, flags)
+
+
+@contextmanager
+def _as_worker() -> Iterator[None]:
+    """Lets a process that `--workers` has started live and end with the others."""
+    from tfapp.settings import is_supervised
+    from tfapp.training.cluster import WorkerLost
+
+    if not is_supervised():
+        yield
+        return
+    from tfapp.cli.workers import end_with_supervisor
+    from tfapp.training.workers import LOST
+
+    end_with_supervisor()
+    try:
+        yield
+    except WorkerLost:  # the supervisor knows who it was, and goes on
+        raise click.exceptions.Exit(LOST) from None
 
 
 def _show_plan(config: Config, runs: Path | None, name: str | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -31,8 +32,53 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     return math.ceil(size / batch_size)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes takes of every batch.
+
+    Attributes:
+        index: Which process this is, from 0.
+        count: How many there are.
+        replicas: How many parts they will make of a batch in the end. A batch of fewer examples
+            is given whole to every process: a part without any is more than some kernels can do.
+    """
+
+    index: int
+    count: int
+    replicas: int
+
+    def cut(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns this part of arrays `[B, ...]`, and B."""
+        size = tf.shape(batch[0])[0]
+        whole = size < self.replicas
+        return (*(cut_part(array, self.index, self.count, whole) for array in batch), size)
+
+
+def cut_part(
+    batch: tf.Tensor, index: Any, count: int, whole: tf.Tensor | bool = False
+) -> tf.Tensor:
+    """Returns one of `count` contiguous parts of a batch `[B, ...]`.
+
+    Their sizes differ by at most one example.
+
+    Args:
+        batch: What is cut along its first axis.
+        index: Which part, a number or a scalar tensor.
+        count: How many there are.
+        whole: Whether to return all of it instead.
+    """
+    if batch.shape.is_fully_defined() and batch.shape[0] % count == 0 and whole is False:
+        rest = batch.shape[1:].as_list()
+        part = batch.shape[0] // count
+        # A part of known shape, as programs of fixed shapes need it.
+        return tf.slice(batch, [index * part, *(0 for _ in rest)], [part, *rest])
+    size = tf.shape(batch)[0]
+    begin, end = index * size // count, (index + 1) * size // count
+    return batch[tf.where(whole, 0, begin) : tf.where(whole, size, end)]
+
+
 def training_batches(
-    split: Split, *, batch_size: int, seed: int, first_step: int = 0
+    split: Split, *, batch_size: int, seed: int, first_step: int = 0, part: Part | None = None
 ) -> tf.data.Dataset:
     """Returns the endless batches of training from `first_step` on.
 
@@ -44,9 +90,12 @@ def training_batches(
         batch_size: B, at least 1.
         seed: Decides the order of every epoch; from 0 to 2^63 - 1.
         first_step: Number of batches to leave out, counted from the start of training.
+        part: What of every batch is wanted, if not all. Of an `ArraySplit` nothing else is read; a
+            `StreamSplit` is always read whole.
 
     Returns:
-        Dataset of `([B, *feature_shape], [B])`, raw features and labels.
+        Dataset of `([B, *feature_shape], [B])`, raw features and labels; with a `part`, of
+        `([b, *feature_shape], [b], [])`, the third being the size of the whole batch.
 
     Raises:
         UsageError: `first_step` is negative.
@@ -57,9 +106,11 @@ def training_batches(
     epochs = tf.data.Dataset.counter(tf.constant(epoch, tf.int64))
     seeds = tf.constant(seed, tf.int64)
     if isinstance(split, ArraySplit):
-        batches = _shuffled_arrays(split, batch_size, epochs, seeds, (epoch, offset))
+        batches = _shuffled_arrays(split, batch_size, epochs, seeds, (epoch, offset), part)
     else:
         batches = _shuffled_stream(split, batch_size, epochs, seeds).skip(offset)
+        if part is not None:
+            batches = batches.map(part.cut)
     batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -151,6 +202,7 @@ def _shuffled_arrays(
     epochs: tf.data.Dataset,
     seed: tf.Tensor,
     start: tuple[int, int],
+    part: Part | None,
 ) -> tf.data.Dataset:
     first_epoch, offset = start
     steps = steps_per_epoch(split.size, batch_size)
@@ -161,7 +213,13 @@ def _shuffled_arrays(
         batches = tf.data.Dataset.range(begin, steps)
         return batches.map(lambda step: order[step * batch_size : (step + 1) * batch_size])
 
-    return _gather(split, epochs.flat_map(indices))
+    chosen = epochs.flat_map(indices)
+    if part is None:
+        return _gather(split, chosen)
+    cut = chosen.map(part.cut)
+    batches = _gather(split, cut.map(lambda batch, _: batch))
+    sizes = cut.map(lambda _, size: size)
+    return tf.data.Dataset.zip(batches, sizes).map(lambda batch, size: (*batch, size))
 
 
 def _gather(split: ArraySplit, indices: tf.data.Dataset) -> tf.data.Dataset:

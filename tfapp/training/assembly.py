@@ -30,6 +30,9 @@ from tfapp.models.predictor import Predictor
 from tfapp.models.registry import find_maker
 from tfapp.optimizers import build_optimizer
 from tfapp.outputs import Outputs, recognize_outputs
+from tfapp.training.cluster import check_batch
+from tfapp.training.replicas import ReplicatedMetrics
+from tfapp.training.strategy import Place, check_even, find_place
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Assembly:
         metrics: Of the training split.
         validation_metrics: The same metrics for the validation split.
         steps_per_epoch: Steps of one pass over the training split.
+        place: The devices that the variables are on.
     """
 
     config: Config
@@ -57,6 +61,7 @@ class Assembly:
     metrics: MetricSet
     validation_metrics: MetricSet
     steps_per_epoch: int
+    place: Place
 
     @property
     def total_steps(self) -> int:
@@ -83,21 +88,31 @@ class Assembly:
         return count_parameters(self.predictor.model)
 
 
-def assemble(config: Config, *, data_dir: Path) -> Assembly:
+def assemble(config: Config, *, data_dir: Path, place: Place | None = None) -> Assembly:
     """Loads the data and builds every part that `config` asks for.
 
     Args:
         config: Names and sizes; `auto` values are settled here, by data and model.
         data_dir: Where prepared data sets are kept.
+        place: The devices; those that `train.strategy` asks for when omitted.
 
     Raises:
         TfappError: With what is wrong in data, model or options; nothing was written.
     """
+    place = place or find_place(config.train.strategy)
+    check_batch(config.data.batch_size, place.replicas)
+    with place.strategy.scope():
+        return _assemble(config, data_dir, place)
+
+
+def _assemble(config: Config, data_dir: Path, place: Place) -> Assembly:
     scaling = _scaling(config)
     splits = load_splits(config.data, data_dir=data_dir)
     keras.utils.set_random_seed(config.seed)
     predictor = _build_predictor(config, scaling, splits)
-    config = resolve(config, scaling, splits.info, predictor.head)
+    config = _with_strategy(resolve(config, scaling, splits.info, predictor.head), place)
+    if place.name == "tpu":
+        check_even(splits.train.size, config.data.batch_size)
     per_epoch = steps_per_epoch(splits.train.size, config.data.batch_size)
     weights = _class_weights(config, splits)
     return Assembly(
@@ -112,10 +127,21 @@ def assemble(config: Config, *, data_dir: Path) -> Assembly:
             total_steps=per_epoch * config.train.epochs,
             precision=config.train.precision,
         ),
-        metrics=build_metrics(config.train.metrics, splits.info, predictor.head),
-        validation_metrics=build_metrics(config.train.metrics, splits.info, predictor.head),
+        metrics=_build_metrics(config, splits, predictor, place),
+        validation_metrics=_build_metrics(config, splits, predictor, place),
         steps_per_epoch=per_epoch,
+        place=place,
     )
+
+
+def _build_metrics(config: Config, splits: Splits, predictor: Predictor, place: Place) -> MetricSet:
+    metrics = build_metrics(config.train.metrics, splits.info, predictor.head)
+    return ReplicatedMetrics(metrics, place.strategy) if place.replicas > 1 else metrics
+
+
+def _with_strategy(config: Config, place: Place) -> Config:
+    train = config.train.model_copy(update={"strategy": place.name})
+    return config.model_copy(update={"train": train})
 
 
 def build_predictor(

@@ -34,6 +34,7 @@ MOST_SECONDS = 10.0
 _COMPILE_SECONDS = 0.5
 _COMPILE_SECONDS_PER_OPERATION = 0.0025
 
+_AS_ASKED = "as the config says"
 _ROUNDS = 3
 _SLICE_SECONDS = 0.05
 _XLA = ("resident", "streaming_xla")
@@ -71,6 +72,8 @@ def choose_loop(parts: Assembly, step: Step, *, first_step: int = 0) -> LoopChoi
     """
     asked = parts.config.train.loop
     loops = _Loops(parts, step)
+    if parts.place.replicas > 1:
+        return _on_replicas(loops, parts)
     if asked == "auto":
         with _undone(parts):
             return _fastest(loops, parts, parts.total_steps - first_step)
@@ -80,7 +83,18 @@ def choose_loop(parts: Assembly, step: Step, *, first_step: int = 0) -> LoopChoi
         with _undone(parts):
             if refusal := _refusal(loops[asked], parts):
                 return LoopChoice("streaming", f"{refusal}, so not {asked}", loops["streaming"])
-    return LoopChoice(asked, "as the config says", loops[asked])
+    return LoopChoice(asked, _AS_ASKED, loops[asked])
+
+
+def _on_replicas(loops: _Loops, parts: Assembly) -> LoopChoice:
+    asked, place = parts.config.train.loop, parts.place
+    if asked not in ("auto", "streaming"):
+        raise UsageError(
+            f"train.loop {asked!r} is for one device, train.strategy {place.name!r} trains on"
+            f" {place.replicas}. Use train.loop 'streaming', or train.strategy 'one'."
+        )
+    reason = f"{place.replicas} replicas share each batch" if asked == "auto" else _AS_ASKED
+    return LoopChoice("streaming", reason, loops["streaming"])
 
 
 class _Loops:
@@ -100,6 +114,7 @@ class _Loops:
                 self._parts.splits.train,
                 batch_size=config.data.batch_size,
                 seed=config.seed,
+                part=self._parts.place.part,
             )
         return self._made[name]
 

@@ -11,6 +11,7 @@ from tfapp.metrics import MetricSet
 from tfapp.training.actions import Action, Monitor
 from tfapp.training.loops import Loop
 from tfapp.training.progress import Progress
+from tfapp.training.together import Agreement, Alone
 from tfapp.training.writers import Writer
 
 # A trip this long keeps the progress bar alive and Ctrl-C prompt, and costs nothing measurable.
@@ -40,6 +41,7 @@ class Controller:
         scalars: Returns what an epoch's values are told with, such as the learning rate.
         batch_size: Examples of a step, for the speed shown.
         stop: Asked after every trip; a code ends the run there.
+        agreement: With the other processes that train the same model.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Controller:
         scalars: Callable[[], Mapping[str, float]],
         batch_size: int,
         stop: StopRequest,
+        agreement: Agreement | None = None,
     ) -> None:
         self._loop = loop
         self._metrics = metrics
@@ -64,6 +67,7 @@ class Controller:
         self._scalars = scalars
         self._batch_size = batch_size
         self._stop = stop
+        self._agreement = agreement or Alone()
         self._steps_per_trip = 1  # the first trip is short: its time is mostly tracing
 
     def run(
@@ -87,13 +91,18 @@ class Controller:
             if progress.at_epoch_end:
                 progress = self._finish_epoch(progress)
             done = progress.step == progress.total_steps or self._monitor.exhausted
-            request = None if done else self._stop()
+            request = None if done else self._agree()
             progress = replace(progress, finished=done or request is not None)
             for action in self._actions:
                 action(progress)
             if request is not None:
                 return progress, request
         return progress, None
+
+    def _agree(self) -> ExitCode | None:
+        """Settles with all processes how long the next trip is; returns a request to stop."""
+        self._steps_per_trip, request = self._agreement.settle(self._steps_per_trip, self._stop())
+        return request
 
     def _trip(self, progress: Progress, stop_every: int | None) -> Progress:
         steps = min(self._steps_per_trip, _until_multiple(progress.step, progress.steps_per_epoch))

@@ -21,14 +21,15 @@ import tensorflow as tf
 
 from tfapp import names
 from tfapp.data import OnePass, steps_per_epoch, training_batches
-from tfapp.data.pipeline import epoch_order
+from tfapp.data.pipeline import Part, epoch_order
 from tfapp.data.splits import ArraySplit, Split
 from tfapp.errors import UnknownName, UsageError
 from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
 
-Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Takes features and labels; of a part of a batch also the size of the whole.
+Step = Callable[..., tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ class StreamingLoop:
         steps = tf.constant(0, tf.int64)
         finite = tf.constant(True)
         while steps < num_steps and finite:
-            features, labels = next(iterator)
-            finite = self._step(features, labels)
+            finite = self._step(*next(iterator))
             steps += tf.cast(finite, tf.int64)
         return steps, finite
 
@@ -214,7 +214,15 @@ class EagerLoop:
         return LoopResult(num_steps, True)
 
 
-def build_loop(name: str, step: Step, split: Split, *, batch_size: int, seed: int) -> Loop:
+def build_loop(
+    name: str,
+    step: Step,
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    part: Part | None = None,
+) -> Loop:
     """Makes a loop over the training split; call its `start` first.
 
     Args:
@@ -224,13 +232,16 @@ def build_loop(name: str, step: Step, split: Split, *, batch_size: int, seed: in
         split: Where the examples are.
         batch_size: B, at least 1; the last batch of an epoch may be smaller.
         seed: Decides the order of every epoch.
+        part: As in `training_batches`; for the loops that read from it.
 
     Raises:
         UsageError: `resident` was asked for examples that are not arrays in memory.
     """
 
     def batches(first_step: int) -> tf.data.Dataset:
-        return training_batches(split, batch_size=batch_size, seed=seed, first_step=first_step)
+        return training_batches(
+            split, batch_size=batch_size, seed=seed, first_step=first_step, part=part
+        )
 
     match name:
         case "resident":

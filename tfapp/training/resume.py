@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tfapp.training.identity import differences, identity
 from tfapp.training.restore import describe_data, read_info
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import TrainedRun
+from tfapp.training.strategy import find_place
+from tfapp.training.together import name_run
 from tfapp.training.train import alone, build_step, check_stop, work_on
 from tfapp.training.writers import Writer
 
@@ -54,23 +57,26 @@ def resume_training(
         CheckpointError: No checkpoint can be read, or they are another model's.
     """
     run = open_run(run)
-    with alone(run):
-        config = config or run.config()
+    config = config or run.config()
+    place = find_place(config.train.strategy)
+    with alone(run) if place.is_chief else nullcontext():
         if epochs is not None:
             train = config.train.model_copy(update={"epochs": epochs})
             config = config.model_copy(update={"train": train})
-        parts = assemble(config, data_dir=data_folder(data_dir))
+        parts = assemble(config, data_dir=data_folder(data_dir), place=place)
         check_stop(stop)
         before = _newest_state(run)
         _check_unfinished(run, parts, before)
-        parts = _with_known_data(run, parts, before, force)
+        parts = _with_known_data(run, parts, force)
         step = build_step(parts)
         choice = choose_loop(parts, step, first_step=before.step)
         parts = parts.with_loop(choice.name)
         changes = differences(before.identity, identity(parts))
         if changes and not force:
             raise _changed(run, changes)
-        _write_config(run, parts.config, before.step)
+        name_run(place, run)  # nobody writes before all have read
+        if place.is_chief:
+            _keep_description(run, parts, before.step)
         notes = [f"resumed by force: {change}" for change in changes]
         return work_on(
             run, parts, step, choice, writers, stop, resume=True, force=force, notes=notes
@@ -88,15 +94,17 @@ def _newest_state(run: Run) -> TrainingState:
     return TrainingState()
 
 
-def _with_known_data(run: Run, parts: Assembly, before: TrainingState, force: bool) -> Assembly:
+def _with_known_data(run: Run, parts: Assembly, force: bool) -> Assembly:
     """Returns the parts with the scaling that the weights were trained with."""
     if not (run.path / "data.json").exists():  # killed between claiming and describing
-        describe_data(run, parts.predictor)
-        keep_samples(run, parts.splits.validation)
         return parts
     (known, preprocess), now = read_info(run), parts.splits.info
+    predictor = parts.predictor
+    known_parts = replace(
+        parts, predictor=Predictor(preprocess, predictor.model, now, predictor.head)
+    )
     if known.fingerprint == now.fingerprint:
-        return parts
+        return known_parts
     changes = differences({"data": known.fingerprint}, identity(parts))
     if not force:
         raise _changed(run, changes)
@@ -106,12 +114,18 @@ def _with_known_data(run: Run, parts: Assembly, before: TrainingState, force: bo
             f" {len(known.classes)} classes; {now.source} has {list(now.feature_shape)} with"
             f" {len(now.classes)}: its weights do not fit. Train a new run."
         )
-    predictor = parts.predictor
-    parts = replace(parts, predictor=Predictor(preprocess, predictor.model, now, predictor.head))
-    _keep(run, "data.json", before.step)
-    describe_data(run, parts.predictor)
-    keep_samples(run, parts.splits.validation)
-    return parts
+    return known_parts
+
+
+def _keep_description(run: Run, parts: Assembly, step: int) -> None:
+    """Writes what has changed; of files that were there a copy stays."""
+    known = (run.path / "data.json").exists()
+    if not known or read_info(run)[0].fingerprint != parts.splits.info.fingerprint:
+        if known:
+            _keep(run, "data.json", step)
+        describe_data(run, parts.predictor)
+        keep_samples(run, parts.splits.validation)
+    _write_config(run, parts.config, step)
 
 
 def _changed(run: Run, changes: Sequence[str]) -> UsageError:

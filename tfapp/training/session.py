@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tfapp.data import OnePass, read_batch
 from tfapp.errors import (
@@ -20,6 +21,7 @@ from tfapp.errors import (
 )
 from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
+from tfapp.settings import is_supervised
 from tfapp.training.actions import (
     Condition,
     EverySeconds,
@@ -37,7 +39,10 @@ from tfapp.training.diagnosis import first_bad_tensor
 from tfapp.training.identity import changed_surroundings, identity
 from tfapp.training.loops import EvaluationLoop, Loop
 from tfapp.training.progress import Progress
+from tfapp.training.replicas import ReplicatedEvaluation, ReplicatedMetrics, take_snapshot
+from tfapp.training.strategy import even_batch_size
 from tfapp.training.tape import TapeStep
+from tfapp.training.together import agreement_of
 from tfapp.training.writers import Writer
 
 _SAVE_SECONDS = 60.0
@@ -59,6 +64,7 @@ class TrainedRun:
         train: Loss and metrics of the last epoch on the training split.
         validation: Loss and metrics after the last epoch on the validation split.
         seconds: Time spent training and validating, over all sessions of the run.
+        worker: Which process of several this is; only 0 has written the run.
     """
 
     path: Path
@@ -72,6 +78,7 @@ class TrainedRun:
     train: Mapping[str, float]
     validation: Mapping[str, float]
     seconds: float
+    worker: int = 0
 
 
 class Session:
@@ -102,12 +109,8 @@ class Session:
         self._stop = stop
         self._step = step
         self._loop = loop
-        self._validation = EvaluationLoop(
-            parts.predictor,
-            parts.validation_loss,
-            parts.validation_metrics,
-            OnePass(parts.splits.validation, parts.config.data.batch_size),
-        )
+        self._agreement = agreement_of(parts.place)
+        self._validation = _build_validation(parts)
         self._checkpoints = Checkpoints(run.checkpoints, keep=parts.config.train.checkpoint.keep)
         self._identity = identity(parts)
         self._start = TrainingState()
@@ -143,9 +146,8 @@ class Session:
                 self._monitor = self._make_monitor()
                 for change in changed_surroundings(self._start.identity, self._identity):
                     self._writer.note(f"{change}: the last bits may differ from an unbroken run's")
-                for newer in damaged:  # they would count as the newest, and outlive whole ones
-                    aside = self._checkpoints.set_aside(newer)
-                    self._writer.note(f"passed over step {newer}: it is damaged, now {aside}")
+                self._set_aside(damaged)
+                self._check_shared_start()
                 return
         if failure is not None:
             raise failure
@@ -155,6 +157,21 @@ class Session:
                 " any more. Restore them from a copy, or train a new run."
             )
         self._writer.note("there is no checkpoint yet: starting from step 0")
+        self._check_shared_start()
+
+    def _set_aside(self, damaged: Sequence[int]) -> None:
+        """Renames checkpoints that would count as the newest, and outlive whole ones."""
+        for step in damaged if self._parts.place.is_chief else ():
+            aside = self._checkpoints.set_aside(step)
+            self._writer.note(f"passed over step {step}: it is damaged, now {aside}")
+
+    def _check_shared_start(self) -> None:
+        if (chief := self._agreement.from_chief(self._start.step)) != self._start.step:
+            raise CheckpointError(
+                f"the chief goes on from step {chief}, but this worker has read step"
+                f" {self._start.step} in {self._checkpoints.folder}: it is not the same folder."
+                " Put the runs where all workers see them."
+            )
 
     def _read(self, step: int, force: bool) -> TrainingState:
         variables = self._parts.variables
@@ -212,7 +229,8 @@ class Session:
     def _controller(self, save_every: int | None) -> Controller:
         config, parts = self._parts.config, self._parts
         self._loop.start(self._start.step)
-        due: list[Condition] = [improved, finished, EverySeconds(_SAVE_SECONDS)]
+        once_a_minute = EverySeconds(_SAVE_SECONDS, self._agreement.clock)
+        due: list[Condition] = [improved, finished, once_a_minute]
         if save_every:
             due.append(every_steps(save_every))
         return Controller(
@@ -225,6 +243,7 @@ class Session:
             scalars=self._step.scalars,
             batch_size=config.data.batch_size,
             stop=self._stop,
+            agreement=self._agreement,
         )
 
     def _validate(self) -> Mapping[str, float]:
@@ -240,7 +259,13 @@ class Session:
             seconds=progress.seconds,
             identity=self._identity,
         )
-        self._checkpoints.save(state, self._parts.variables)
+        place = self._parts.place
+        variables: Mapping[str, Sequence[Any]] = self._parts.variables
+        metrics = self._parts.metrics
+        if isinstance(metrics, ReplicatedMetrics):
+            variables = take_snapshot(variables, metrics)
+        if place.is_chief:
+            self._checkpoints.save(state, variables)
         self._write_status(self._state_at(progress), progress)
 
     def _finish(self, progress: Progress) -> TrainedRun:
@@ -264,6 +289,7 @@ class Session:
             train=dict(progress.train),
             validation=dict(progress.validation),
             seconds=progress.seconds,
+            worker=self._parts.place.worker,
         )
 
     def _state_at(self, progress: Progress) -> str:
@@ -272,10 +298,11 @@ class Session:
         return "stopped early" if self._monitor.exhausted else "running"
 
     def _interrupted(self, progress: Progress, code: ExitCode) -> Interrupted:
+        workers = f" --workers {self._parts.place.workers}" if is_supervised() else ""
         return Interrupted(
             f"stopped at step {progress.step} of {progress.total_steps}, saved in"
             f" {self._checkpoints.path(progress.step)}."
-            f" Continue with: tfapp train --resume {self._run.path}",
+            f" Continue with: tfapp train --resume {self._run.path}{workers}",
             code,
         )
 
@@ -302,6 +329,8 @@ class Session:
         )
 
     def _write_status(self, state: str, progress: Progress) -> None:
+        if not self._parts.place.is_chief:
+            return
         best = self._monitor.best
         self._run.write_json(
             "status.json",
@@ -320,6 +349,8 @@ class Session:
 
     def _amend_status(self, state: str) -> None:
         """Records how it ended; the error that ended it must not be hidden by a full disk."""
+        if not self._parts.place.is_chief:
+            return
         try:
             self._run.write_json(
                 "status.json", self._run.read_json("status.json") | {"state": state}
@@ -327,3 +358,14 @@ class Session:
         except TfappError as error:
             with suppress(TfappError):
                 self._writer.note(f"status.json could not be written: {error}")
+
+
+def _build_validation(parts: Assembly) -> EvaluationLoop:
+    place, split = parts.place, parts.splits.validation
+    size, examples = parts.config.data.batch_size, None
+    if place.name == "tpu":
+        size = examples = even_batch_size(split.size, size, place.replicas)
+    made = (parts.predictor, parts.validation_loss, parts.validation_metrics, OnePass(split, size))
+    if place.replicas > 1:
+        return ReplicatedEvaluation(place.strategy, *made, examples=examples)
+    return EvaluationLoop(*made)

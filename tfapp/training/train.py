@@ -19,10 +19,13 @@ from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
 from tfapp.training.calibration import LoopChoice, choose_loop
 from tfapp.training.controller import StopRequest
+from tfapp.training.replicas import ReplicatedStep
 from tfapp.training.restore import describe_data
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import Session, TrainedRun
+from tfapp.training.strategy import find_place
 from tfapp.training.tape import TapeStep
+from tfapp.training.together import name_run, without_lost_workers
 from tfapp.training.writers import LogFile, MetricsFile, MultiWriter, TensorBoard, Writer
 
 
@@ -62,7 +65,9 @@ def plan_training(
     Raises:
         TfappError: What `train_model` would raise before its first step.
     """
-    parts = assemble(config or Config(), data_dir=data_folder(data_dir))
+    config = config or Config()
+    place = find_place(config.train.strategy, connect=False)
+    parts = assemble(config, data_dir=data_folder(data_dir), place=place)
     splits = parts.splits
     return Plan(
         config=to_toml(parts.config),
@@ -111,8 +116,12 @@ def train_model(
     choice = choose_loop(parts, step)
     parts = parts.with_loop(choice.name)
     check_stop(stop)
+    if not parts.place.is_chief:
+        run = Run(Path(name_run(parts.place)))
+        return work_on(run, parts, step, choice, writers, stop, resume=False)
     run = claim_run(runs_folder(runs), parts.config, name=name)
     with alone(run):
+        name_run(parts.place, run)
         describe_data(run, parts.predictor)
         keep_samples(run, parts.splits.validation)
         run.write_json("environment.json", asdict(read_environment(device_names())))
@@ -128,7 +137,14 @@ def device_names() -> list[str]:
 
 def build_step(parts: Assembly) -> TapeStep:
     """Builds the optimizer and what one update does."""
-    return TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+    made = (parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+    if (place := parts.place).replicas > 1:
+        # A TPU has one process, which feeds all of its cores.
+        examples = parts.config.data.batch_size if place.name == "tpu" else None
+        return ReplicatedStep(
+            *made, strategy=place.strategy, devices=place.devices, examples=examples
+        )
+    return TapeStep(*made)
 
 
 def _describe(choice: LoopChoice) -> dict[str, Any]:
@@ -152,18 +168,23 @@ def work_on(
     notes: Sequence[str] = (),
 ) -> TrainedRun:
     """Trains the parts into a run, with everything written that a run holds."""
-    log = LogFile(run.path / "log.txt")
-    writer = MultiWriter([log, *writers])
+    chief = parts.place.is_chief
+    log = LogFile(run.path / "log.txt") if chief else Writer()
+    writer = MultiWriter([log, *(writers if chief else ())])
     try:
         session = Session(run, parts, step, choice.loop, writer=writer, stop=stop)
         if resume:
-            session.restore(force=force)
-        writer.add(MetricsFile(run, session.first_step))
-        writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
+            with without_lost_workers(parts.place):
+                session.restore(force=force)
+        if chief:
+            writer.add(MetricsFile(run, session.first_step))
+            writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
         writer.note(_opening(run, parts, session.first_step))
-        for note in (*notes, f"loop {choice.name}: {choice.reason}"):
+        where = f"strategy {parts.place.name}: {parts.place.reason}"
+        for note in (*notes, where, f"loop {choice.name}: {choice.reason}"):
             writer.note(note)
-        return session.train()
+        with without_lost_workers(parts.place):
+            return session.train()
     except BaseException as error:
         with suppress(TfappError):  # on a full disk what happened matters more than its log
             log.note(f"{type(error).__name__}: {error}")
