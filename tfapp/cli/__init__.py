@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Measure a run's model on one split.",
     "predict": "Predict with a run or a SavedModel.",
     "export": "Write a run's model as the next numbered SavedModel.",
+    "bench": "Measure how fast training is, beside other ways to do the same.",
     "data": "List, show and prepare data sets.",
     "models": "List and show models.",
     "runs": "List, show and compare runs.",

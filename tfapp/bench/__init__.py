@@ -1,0 +1,1 @@
+"""Benchmarks: the same work done by several frameworks, timed in turn, one process each."""

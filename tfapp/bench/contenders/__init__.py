@@ -1,0 +1,1 @@
+"""One file a framework: the same workloads, trained the way its users would."""

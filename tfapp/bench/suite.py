@@ -1,0 +1,220 @@
+"""The benchmark of training: every contender in a process of its own, asked in turn.
+
+    bench = run_training(find_workloads(["mlp-sgd"]), find_contenders(["tfapp", "fit"]))
+    bench.workloads[0].rows[0].step_us.median
+
+A contender is first checked: from the same weights, on the same batches in the same order, its
+first losses must be those of backpropagation in NumPy and float64 (a network with convolutions is
+compared with the first contender instead). Then slices of every contender take turns, A B C A B C,
+and only one of them works at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfapp.bench.examples import read_examples, write_examples
+from tfapp.bench.machine import read_machine
+from tfapp.bench.process import ContenderFailed, Crew
+from tfapp.bench.reference import reference_losses
+from tfapp.bench.results import Row, TrainingBench, WorkloadResult, rank
+from tfapp.bench.roster import REFERENCE, Entry, assign
+from tfapp.bench.schedule import Schedule, Watch, unwatched
+from tfapp.bench.targets import judge
+from tfapp.bench.timing import Slice
+from tfapp.bench.workloads import Workload
+
+CHECK_STEPS = 20
+# Relative. In float32 the losses of dense networks agree to 2e-5; through convolutions and
+# normalizations the last bits grow faster, to 4e-4. Hardware may round more coarsely.
+TOLERANCE = 1e-3
+CNN_TOLERANCE = 3e-3
+
+# Threads of OpenMP and OpenBLAS spin for tens of milliseconds after the work before they sleep.
+_PAUSE_SECONDS = 0.08
+
+
+def run_training(
+    workloads: Sequence[Workload],
+    contenders: Sequence[Entry] = (),
+    *,
+    rounds: int = 5,
+    seconds: float = 0.3,
+    watch: Watch = unwatched,
+) -> TrainingBench:
+    """Checks and times contenders.
+
+    Args:
+        workloads: What is trained, one after another.
+        contenders: Who trains; empty: whoever does so by default.
+        rounds: Slices of each contender.
+        seconds: Length of a slice, about.
+        watch: Is told what happens next.
+
+    Raises:
+        UsageError: No contender can train one of the workloads.
+    """
+    machine, started = read_machine(), time.perf_counter()
+    teams = assign(workloads, contenders)
+    present = {e.name: e for team in teams.values() for e in team if e.missing is None}
+    schedule = Schedule(
+        starts=len(present),
+        checks=sum(e.name in present for team in teams.values() for e in team),
+        rounds=rounds,
+        slice_seconds=seconds + _PAUSE_SECONDS,
+    )
+    results = []
+    with Crew() as crew, tempfile.TemporaryDirectory(prefix="tfapp-bench-") as folder:
+        watch(schedule.now("", "starting", "all"))
+        for entry in crew.start(list(present.values())):
+            schedule.started()
+            watch(schedule.now("", "started", entry.name))
+        for workload in workloads:
+            round_robin = RoundRobin(crew, workload, Path(folder), schedule, watch)
+            results.append(round_robin.run(teams[workload.name], rounds, seconds))
+    return TrainingBench(
+        machine=machine,
+        rounds=rounds,
+        slice_seconds=seconds,
+        seconds=time.perf_counter() - started,
+        workloads=tuple(results),
+        targets=judge(results),
+    )
+
+
+class RoundRobin:
+    """One workload: all contenders are prepared and checked, then timed in turn.
+
+    Args:
+        crew: Their processes.
+        workload: What they train.
+        folder: Where its examples and their files go.
+        schedule: Knows how far the benchmark is.
+        watch: Is told what happens next.
+    """
+
+    def __init__(
+        self, crew: Crew, workload: Workload, folder: Path, schedule: Schedule, watch: Watch
+    ) -> None:
+        self._crew = crew
+        self._workload = workload
+        self._folder = folder / workload.name.replace(" ", "-")
+        self._folder.mkdir()
+        self._schedule = schedule
+        self._watch = watch
+
+    def run(self, team: Sequence[Entry], rounds: int, seconds: float) -> WorkloadResult:
+        """Returns what the contenders of `team` came to."""
+        source = self._folder / "examples.npz"
+        write_examples(self._workload, source)
+        steps = min(CHECK_STEPS, self._workload.steps_per_epoch)
+        expected = reference_losses(self._workload, read_examples(source), steps)
+        rows: dict[str, Row] = {}
+        for entry in team:
+            row, expected = self._prepare(entry, source, steps, expected)
+            rows[entry.name] = row
+        ready = [entry for entry in team if rows[entry.name].status in ("ok", "limit")]
+        self._time(ready, rows, rounds, seconds)
+        for entry in team:
+            if entry.missing is None:
+                self._drop(entry)
+        return rank(self._workload.name, list(rows.values()), REFERENCE)
+
+    def _prepare(
+        self, entry: Entry, source: Path, steps: int, expected: list[float] | None
+    ) -> tuple[Row, list[float] | None]:
+        """Returns a contender's row, and the losses that the next ones are compared with."""
+        if entry.missing is not None:
+            return Row(entry.name, "not installed", entry.missing), expected
+        self._watch(self._schedule.now(self._workload.name, "compiling", entry.name))
+        own = self._folder / entry.name.replace(":", "-")
+        own.mkdir()
+        with self._schedule.check():
+            try:
+                answer = self._crew.ask(
+                    entry,
+                    "prepare",
+                    workload=self._workload.to_json(),
+                    source=str(source),
+                    folder=str(own),
+                    check_steps=steps,
+                )
+            except ContenderFailed as error:
+                return Row(entry.name, "failed", str(error)), expected
+        row = Row(
+            entry.name,
+            "ok" if answer["trains"] else "limit",
+            compile_seconds=answer["compile_seconds"],
+            import_seconds=self._crew.import_seconds(entry),
+        )
+        if not answer["trains"]:
+            return row, expected
+        losses = [(loss["steps"], loss["mean"]) for loss in answer["losses"]]
+        if expected is None:
+            singles = all(count == 1 for count, _ in losses)
+            return row, [mean for _, mean in losses] if singles else None
+        return self._checked(row, losses, expected), expected
+
+    def _checked(
+        self, row: Row, losses: Sequence[tuple[int, float]], expected: Sequence[float]
+    ) -> Row:
+        """Compares a contender's losses with what they must be."""
+        step, worst, where = 0, 0.0, ""
+        for count, mean in losses:
+            wanted = statistics.fmean(expected[step : step + count])
+            deviation = abs(mean - wanted) / abs(wanted)
+            if not deviation <= worst:  # NaN is worse than anything
+                which = f"steps {step + 1} to {step + count}" if count > 1 else f"step {step + 1}"
+                worst, where = deviation, f"loss of {which} is {mean:.6g}, must be {wanted:.6g}"
+            step += count
+        if not step:
+            return dataclasses.replace(row, status="differs", detail="it told no losses to check")
+        tolerance = CNN_TOLERANCE if self._workload.architecture == "cnn" else TOLERANCE
+        if worst <= tolerance:
+            return dataclasses.replace(row, check=worst)
+        return dataclasses.replace(row, status="differs", detail=where, check=worst)
+
+    def _time(
+        self, ready: Sequence[Entry], rows: dict[str, Row], rounds: int, seconds: float
+    ) -> None:
+        """Times slices in turn; who fails drops out."""
+        name = self._workload.name
+        slices: dict[str, list[Slice]] = {entry.name: [] for entry in ready}
+        idle: dict[str, list[float]] = {entry.name: [] for entry in ready}
+        for number in range(1, rounds + 1):
+            for entry in ready:
+                if rows[entry.name].status == "failed":
+                    continue
+                self._watch(self._schedule.now(name, f"round {number}/{rounds}", entry.name))
+                try:
+                    answer = self._crew.ask(entry, "time", seconds=seconds)
+                except ContenderFailed as error:
+                    rows[entry.name] = Row(entry.name, "failed", str(error))
+                    continue
+                finally:
+                    self._schedule.slice_done()
+                    time.sleep(_PAUSE_SECONDS)
+                slices[entry.name].append(Slice(answer["steps"], answer["seconds"]))
+                idle[entry.name].append(answer["idle_cores"])
+                rows[entry.name] = _with_answer(rows[entry.name], answer)
+        for key, row in rows.items():
+            if row.status in ("ok", "limit"):
+                rows[key] = dataclasses.replace(
+                    row, slices=tuple(slices[key]), idle_cores=max(idle[key])
+                )
+
+    def _drop(self, entry: Entry) -> None:
+        try:
+            self._crew.ask(entry, "drop")
+        except ContenderFailed:
+            return  # it is in its row already, or nothing is lost
+
+
+def _with_answer(row: Row, answer: Mapping[str, Any]) -> Row:
+    return dataclasses.replace(row, detail=answer["remarks"], loss=answer["loss"])

@@ -1,0 +1,170 @@
+"""`tfapp bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tfapp.cli import options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _timing(command: Command) -> Command:
+    """Adds how often and how long is measured."""
+    command = click.option(
+        "--seconds",
+        type=click.FloatRange(min=0.01),
+        default=0.3,
+        show_default=True,
+        help="Length of a slice, about.",
+    )(command)
+    return click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        default=5,
+        show_default=True,
+        help="Slices of each contender.",
+    )(command)
+
+
+def _contenders(command: Command) -> Command:
+    """Adds who takes part."""
+    return click.option(
+        "--contender",
+        "contenders",
+        metavar="NAME",
+        multiple=True,
+        help="Who trains it: a name of docs/benchmarks.md, fit-best for all its variants, or"
+        " module:Class for your own. Repeatable.",
+    )(command)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  tfapp bench training --workload two-layer
+  tfapp bench sweep
+  tfapp bench memory"""
+)
+def bench() -> None:
+    """Measure how fast training is, beside other ways to do the same."""
+
+
+@bench.command(
+    "training",
+    epilog="""\b
+Examples:
+  tfapp bench training --workload mlp-adam --contender tfapp --contender fit
+  tfapp bench training --json --plot speeds.svg""",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    metavar="NAME",
+    multiple=True,
+    help="What is trained: mlp-sgd, mlp-adam, two-layer, cnn or quadratic. Repeatable."
+    "  [default: all]",
+)
+@_contenders
+@_timing
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the times as bars into an SVG file.",
+)
+@options.json_output
+@options.common
+def training_command(
+    workloads: tuple[str, ...],
+    contenders: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    plot: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Time training steps of tfapp, Keras, TF1, PyTorch, JAX and NumPy.
+
+    Each contender is a process of its own. Its first losses are checked before it is timed; then
+    slices of all of them take turns. All of it takes about ten minutes on two cores.
+    """
+    from tfapp.bench.roster import assign, find_contenders, find_workloads
+
+    chosen, team = find_workloads(workloads), find_contenders(contenders)
+    assign(chosen, team)
+    if plot is not None:
+        _check_writable(plot)
+    from tfapp.bench.suite import run_training
+    from tfapp.cli.bench_display import draw, progress, show_training
+    from tfapp.cli.console import print_json
+
+    with progress(quiet=quiet) as watch:
+        result = run_training(chosen, team, rounds=rounds, seconds=seconds, watch=watch)
+    if plot is not None:
+        draw(result, plot)
+    if as_json:
+        print_json(result)
+    else:
+        show_training(result, plot, quiet=quiet)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses now what would be refused after minutes of measuring."""
+    import tempfile
+
+    from tfapp.errors import storage_errors
+
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+
+
+@bench.command("sweep", epilog="Example:  tfapp bench sweep --contender fit-best")
+@_contenders
+@_timing
+@options.json_output
+@options.common
+def sweep_command(
+    contenders: tuple[str, ...], rounds: int, seconds: float, as_json: bool, quiet: bool
+) -> None:
+    """Time a step against batch size and against width.
+
+    The network is that of mlp-adam; tfapp is compared with fit unless contenders are named.
+    """
+    from tfapp.bench.roster import REFERENCE, assign, find_contenders
+    from tfapp.bench.sweep import DEFAULT, run_sweep, variations
+
+    team = find_contenders((REFERENCE, *(contenders or DEFAULT)))
+    points = variations()
+    assign([point.workload for point in points], team)
+    from tfapp.cli.bench_display import progress, show_sweep
+    from tfapp.cli.console import print_json
+
+    with progress(quiet=quiet) as watch:
+        result = run_sweep(team, points, rounds=rounds, seconds=seconds, watch=watch)
+    if as_json:
+        print_json(result)
+    else:
+        show_sweep(result, quiet=quiet)
+
+
+@bench.command("memory", epilog="Example:  tfapp bench memory --json")
+@options.json_output
+@options.common
+def memory_command(as_json: bool, quiet: bool) -> None:
+    """Measure the peak memory of both loops against the size of the data."""
+    from tfapp.bench.memory import run_memory
+    from tfapp.cli.bench_display import progress, show_memory
+    from tfapp.cli.console import print_json
+
+    with progress(quiet=quiet) as watch:
+        result = run_memory(watch=watch)
+    if as_json:
+        print_json(result)
+    else:
+        show_memory(result, quiet=quiet)

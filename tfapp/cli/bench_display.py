@@ -1,0 +1,224 @@
+"""What `tfapp bench` shows: how far it is, tables, and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from tfapp.bench.memory import Memory
+from tfapp.bench.results import Machine, Row, TrainingBench, Verdict, WorkloadResult
+from tfapp.bench.roster import REFERENCE
+from tfapp.bench.schedule import Moment, Watch
+from tfapp.bench.sweep import PointResult, Sweep
+from tfapp.bench.workloads import WORKLOADS
+from tfapp.cli.console import print_pairs, print_table, say
+
+# With so much of a core busy otherwise, times are those of a machine that shares.
+_BUSY = 0.5
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Watch]:
+    """Gives a function that shows each moment: one moving line, or plain lines in a pipe."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    if quiet:
+        yield lambda moment: None
+    elif console.is_terminal:
+        with _bar(console) as bar:
+            task = bar.add_task("bench", total=1.0, what="", left="")
+            yield lambda moment: bar.update(
+                task, completed=moment.done, what=_what(moment), left=_left(moment)
+            )
+    else:
+        yield _Lines().show
+
+
+def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> None:
+    """Prints a table for each workload, then the targets and the machine."""
+    for workload in result.workloads:
+        rows = [_cells(row, workload) for row in workload.rows]
+        columns = (
+            *("contender", "us/step", "p10", "p90", f"x {workload.reference}", "rank"),
+            *("start s", "loss", "remarks"),
+        )
+        print_table(columns, rows, title=_title(workload.workload))
+        click.echo()
+    if result.targets:
+        print_table(
+            ("target", "workload", "against", "measured", "wanted", "met"),
+            [_verdict(verdict) for verdict in result.targets],
+        )
+        click.echo()
+    if not quiet:
+        shown = f"{result.rounds} rounds of {result.slice_seconds:g} s, {result.seconds:.0f} s"
+        _show_machine(result.machine, [("measured", shown), *([("bars", plot)] if plot else [])])
+
+
+def show_sweep(result: Sweep, *, quiet: bool) -> None:
+    """Prints one table for each axis."""
+    for axis, points in groupby(result.points, key=lambda point: point.axis):
+        others = result.contenders[1:]
+        columns = (axis, *(f"{n} us/step" for n in result.contenders), *(f"x {n}" for n in others))
+        here = list(points)
+        print_table(columns, [_sweep_cells(point, result.contenders) for point in here])
+        click.echo()
+        for point in here:
+            for row in point.rows:
+                if not row.slices:
+                    say(f"note: {row.contender} at {axis} {point.value:,}: {_remarks(row)}")
+    if not quiet:
+        _show_machine(result.machine, [])
+
+
+def show_memory(result: Memory, *, quiet: bool) -> None:
+    """Prints peak memory by size and loop."""
+    print_table(
+        ("loop", "examples", "data MB", "peak MB"),
+        [
+            (p.contender, p.examples, round(p.data_mb), p.peak_mb and round(p.peak_mb))
+            for p in result.points
+        ],
+    )
+    if not quiet:
+        click.echo()
+        _show_machine(result.machine, [])
+
+
+def draw(result: TrainingBench, path: Path) -> None:
+    """Draws a panel for each workload."""
+    from tfapp.report.figures import Bar, draw_bars
+
+    def bars(workload: WorkloadResult) -> list[Bar]:
+        return [
+            Bar(
+                _name(row, workload),
+                row.step_us.median,
+                row.step_us.p10,
+                row.step_us.p90,
+                highlighted=row.contender.split("-")[0] == REFERENCE,
+            )
+            for row in workload.rows
+            if row.step_us is not None
+        ]
+
+    draw_bars(
+        {_title(workload.workload): bars(workload) for workload in result.workloads},
+        path,
+        unit="microseconds a step",
+    )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[what]}"),
+        console=console,
+        transient=True,
+    )
+
+
+class _Lines:
+    """Plain lines: one for each contender that starts or compiles, one for each round."""
+
+    def __init__(self) -> None:
+        self._round = ""
+
+    def show(self, moment: Moment) -> None:
+        """Prints the moment, unless it only goes on with a round."""
+        this = f"{moment.workload} {moment.stage}" if moment.stage.startswith("round") else ""
+        if not this or this != self._round:
+            click.echo(f"{this or _what(moment)}  {_left(moment)}".rstrip(), err=True)
+        self._round = this
+
+
+def _what(moment: Moment) -> str:
+    return f"{moment.workload} {moment.stage} {moment.contender}".lstrip()
+
+
+def _left(moment: Moment) -> str:
+    if moment.seconds_left is None:
+        return ""
+    minutes, seconds = divmod(round(moment.seconds_left), 60)
+    return f"{minutes}:{seconds:02} left"
+
+
+def _title(workload: str) -> str:
+    known = WORKLOADS.get(workload)
+    return f"{workload}: {known.about}" if known else workload
+
+
+def _name(row: Row, workload: WorkloadResult) -> str:
+    if row.status == "limit":
+        return f"{row.contender} (limit)"
+    return f"{row.contender} (best fit)" if row.contender == workload.best_fit else row.contender
+
+
+def _cells(row: Row, workload: WorkloadResult) -> tuple[object, ...]:
+    spread = row.step_us
+    times = (spread.median, spread.p10, spread.p90) if spread else (None, None, None)
+    return (
+        _name(row, workload),
+        *(_micros(time) for time in times),
+        None if row.ratio is None else f"{row.ratio:.2f}",
+        row.rank,
+        None if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
+        None if row.loss is None else f"{row.loss:.4g}",
+        _remarks(row),
+    )
+
+
+def _remarks(row: Row) -> str:
+    if row.status in ("differs", "failed"):
+        return f"{row.status}: {row.detail}"
+    return row.detail
+
+
+def _sweep_cells(point: PointResult, contenders: tuple[str, ...]) -> tuple[object, ...]:
+    rows = {row.contender: row for row in point.rows}
+    medians = [rows[name].step_us for name in contenders]
+    ratios = [rows[name].ratio for name in contenders[1:]]
+    return (
+        point.value,
+        *(None if spread is None else _micros(spread.median) for spread in medians),
+        *(None if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+    )
+
+
+def _verdict(verdict: Verdict) -> tuple[object, ...]:
+    return (
+        verdict.target,
+        verdict.workload,
+        verdict.contender,
+        f"{verdict.measured:.3f}",
+        verdict.wanted,
+        "yes" if verdict.met else "NO",
+    )
+
+
+def _micros(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _show_machine(machine: Machine, more: list[tuple[str, object]]) -> None:
+    print_pairs(
+        [
+            ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.system}"),
+            ("versions", ", ".join(f"{name} {v}" for name, v in machine.versions.items())),
+            *more,
+        ]
+    )
+    if machine.load is not None and machine.load > _BUSY:
+        say(
+            f"note: the machine was busy (load {machine.load:.1f} before the start). Times of"
+            " threads that wait for each other suffer most; measure again when it is idle."
+        )
