@@ -90,15 +90,24 @@ def test_losses_that_layers_add_are_minimized_too():
     assert float(loss) == pytest.approx(float(plain) + 0.5 * np.sum(kernel**2), rel=1e-5)
 
 
-def test_a_step_that_is_not_finite_changes_nothing():
+@pytest.mark.parametrize("compiled", [None, False, True])
+def test_a_step_that_is_not_finite_changes_nothing(compiled):
     step = make_step(optimizer=keras.optimizers.Adam(0.1))
+    call = step if compiled is None else tf.function(step, jit_compile=compiled)
     bad = FEATURES.copy()
     bad[3, 2] = np.nan
-    before = weights_of(step)
-    assert not step(tf.constant(bad), tf.constant(LABELS))
-    assert all(np.array_equal(a, b) for a, b in zip(before, weights_of(step), strict=True))
-    assert int(step.optimizer.iterations) == 0
-    assert step.metrics.result()["loss"] == 0.0
+    assert call(tf.constant(FEATURES), tf.constant(LABELS))
+
+    def values():
+        return [np.array(v) for v in step.optimizer.variables] + weights_of(step)
+
+    before, metrics = values(), step.metrics.result()
+    assert int(step.optimizer.iterations) == 1
+    assert metrics["loss"] > 0
+    assert not call(tf.constant(bad), tf.constant(LABELS))
+    for a, b in zip(before, values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert step.metrics.result() == metrics
 
 
 @pytest.mark.parametrize(
