@@ -290,8 +290,8 @@ def test_what_is_loaded_are_the_averages_of_the_inner_optimizer(tmp_path, own_sc
 
 
 @pytest.fixture
-def own_models(tmp_path, monkeypatch):
-    (tmp_path / "own_models.py").write_text(
+def half_models(tmp_path, monkeypatch):
+    (tmp_path / "half_models.py").write_text(
         "import keras, tensorflow as tf\n"
         "class Root(keras.Model):\n"
         "    def __init__(self, outputs):\n"
@@ -319,16 +319,16 @@ def own_models(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def test_a_run_whose_gradients_fit_no_scale_diverges(tmp_path, own_models):
-    config = config_of(**{"model.name": "own_models:Root", "model.options": {}})
+def test_a_run_whose_gradients_fit_no_scale_diverges(tmp_path, half_models):
+    config = config_of(**{"model.name": "half_models:Root", "model.options": {}})
     # From 2^15 to 2^-14 are 29 halvings.
     with pytest.raises(Diverged, match=r"step 30: the gradient of .*flat.* is not finite"):
         train_model(config, runs=tmp_path, name="root")
     assert summarize_run(Run(tmp_path / "root")).state == "diverged"
 
 
-def test_a_loss_on_what_a_layer_gives_out_is_added_in_float32(tmp_path, own_models):
-    config = config_of(**{"model.name": "own_models:Active", "model.options": {}})
+def test_a_loss_on_what_a_layer_gives_out_is_added_in_float32(tmp_path, half_models):
+    config = config_of(**{"model.name": "half_models:Active", "model.options": {}})
     run = Run(train_model(config, runs=tmp_path).path)
     losses = [row["loss"] for row in run.metrics() if row["split"] == "train"]
     assert losses[-1] < losses[0]
@@ -359,9 +359,9 @@ def test_a_typing_mistake_is_told_with_the_nearest_name(cli):
     assert "found 'mixed_flaot16'. Did you mean 'mixed_float16'?" in told.err
 
 
-def test_an_operation_that_has_no_float16_is_told_in_one_line(cli, own_models):
+def test_an_operation_that_has_no_float16_is_told_in_one_line(cli, half_models):
     told = cli(
-        "train", "--data", "digits", "--model", "own_models:Pooled",
+        "train", "--data", "digits", "--model", "half_models:Pooled",
         *("--set", "train.precision=mixed_float16"),
     )  # fmt: skip
     assert told.code == ExitCode.USAGE
