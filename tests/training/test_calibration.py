@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
 from tfapp.config import load_config
 from tfapp.data.splits import StreamSplit
@@ -126,6 +128,16 @@ def test_a_step_that_is_not_finite_ends_the_trying(tmp_path):
     parts.splits.train.features[:] = np.inf
     choice = choose_loop(parts, step)
     assert (choice.name, choice.reason) == ("streaming", "a step was not finite")
+
+
+def test_free_memory_of_a_gpu_is_what_tensorflow_may_take_less_what_it_has(monkeypatch):
+    """There is no GPU where this is tested: what TensorFlow tells of one is made up."""
+    gpu = SimpleNamespace(name="/device:GPU:0")
+    described = SimpleNamespace(name="/device:GPU:0", memory_limit=9000)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [gpu])
+    monkeypatch.setattr(device_lib, "list_local_devices", lambda: [described])
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda name: {"current": 2000})
+    assert free_memory() == 7000
 
 
 def test_free_memory_is_what_is_left_of_the_machine_or_of_the_container(tmp_path):

@@ -158,6 +158,20 @@ def test_a_call_of_any_length_costs_no_new_trace():
     assert traces == [(4, 2)]
 
 
+def test_where_a_trip_begins_is_no_constant_of_the_program():
+    """Else XLA would compile anew for every trip."""
+    split = examples(12)
+    loop = build_loop("resident", Recorder(12), split, batch_size=4, seed=0)
+    features, labels = split.tensors
+    programs = [
+        loop._run.experimental_get_compiler_ir(
+            features, labels, tf.range(12), tf.constant(begin), tf.constant(steps), 4
+        )(stage="hlo")
+        for begin, steps in ((0, 1), (4, 2))
+    ]
+    assert programs[0] == programs[1]
+
+
 def test_resident_needs_arrays():
     stream = StreamSplit(tf.data.Dataset.from_tensor_slices(([[1.0]], [0])), 1)
     files = ArraySplit(np.array(["a.png"]), np.zeros(1, np.int32), load=lambda names: names)

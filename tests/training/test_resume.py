@@ -189,7 +189,15 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
             {"train.optimizer.learning_rate": 0.5},
             "train.optimizer.learning_rate was 0.001, is now 0.5",
         ),
-        ({"model.options": {"hidden": [9]}}, "model.options.hidden was [8], is now [9]"),
+        (
+            {"model.options": {"hidden": [9], "dropout": 0.2}},
+            "model.options.hidden was [8], is now [9]",
+        ),
+        (
+            {"train.optimizer.global_clipnorm": 1.0},
+            "train.optimizer.global_clipnorm was not set, is now 1.0",
+        ),
+        ({"model.options": {"hidden": [8]}}, "model.options.dropout was 0.2, is now not set"),
     ],
 )
 def test_what_would_change_the_numbers_is_refused_by_name(tmp_path, change, named):
@@ -200,6 +208,17 @@ def test_what_would_change_the_numbers_is_refused_by_name(tmp_path, change, name
     assert named in str(caught.value)
     assert "--force" in str(caught.value)
     assert run.config().train.loop == "streaming", "nothing was written"
+
+
+def test_another_number_of_replicas_is_refused(tmp_path):
+    run = killed_run(tmp_path, SMALL, 5)
+    for step in Checkpoints(run.checkpoints).steps():
+        file = Checkpoints(run.checkpoints).path(step) / "state.json"
+        state = json.loads(file.read_text())
+        state["identity"]["replicas"] = 2
+        file.write_text(json.dumps(state))
+    with pytest.raises(UsageError, match="2 replicas shared a batch, now 1 do"):
+        resume_training(run)
 
 
 def test_what_does_not_change_the_numbers_may_change(tmp_path):
@@ -219,7 +238,7 @@ def test_force_goes_on_with_another_loop_and_keeps_the_old_config(tmp_path):
     result = resume_training(run, config=config, force=True, writers=[listen])
     assert result.step == 36
     assert "resumed by force: train.loop was 'streaming', is now 'eager'" in listen.notes
-    assert run.config().train.loop == "eager"
+    assert run.config().train.loop == run.read_json("loop.json")["loop"] == "eager"
     kept = list(run.path.glob("config-until-step-*.toml"))
     assert len(kept) == 1
     assert load_config(kept[0]).train.loop == "streaming"

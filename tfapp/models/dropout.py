@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="tfapp")
 class Dropout(keras.layers.Dropout):
-    """Keras's layer, a hundred times faster where XLA compiles it for a CPU.
+    """Keras's layer, some eighty times faster where XLA compiles it for a CPU.
 
     Keras leaves the choice of the generator to TensorFlow, and XLA's choice takes 300 ns for each
     number on a CPU. Here XLA is told to use Threefry, at 3 ns. Everywhere else, and with a

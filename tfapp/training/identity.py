@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfapp.config import Config
 from tfapp.training.assembly import Assembly
 
 # What may change without the steps already done becoming those of another training.
@@ -26,6 +27,7 @@ def identity(parts: Assembly) -> dict[str, Any]:
     return {
         "config": parts.config.model_dump(mode="json"),
         "data": parts.splits.info.fingerprint,
+        "replicas": parts.place.replicas,
         "surroundings": {
             "TensorFlow": tf.__version__,
             "Keras": keras.__version__,
@@ -40,9 +42,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     What `before` does not tell is not compared: it may come from an older version.
     """
-    found = _changes(before.get("config", {}), now["config"])
+    found: list[str] = []
+    if "config" in before:
+        # Keys that the older version did not have are at their defaults.
+        whole = Config.model_validate(before["config"]).model_dump(mode="json")
+        found = [c for c in _changes(whole, now["config"]) if not c.startswith(_FREE)]
     if before.get("data", now["data"]) != now["data"]:
         found.append(f"the data had fingerprint {before['data'][:12]}, now has {now['data'][:12]}")
+    if (replicas := before.get("replicas", now["replicas"])) != now["replicas"]:
+        found.append(f"{replicas} replicas shared a batch, now {now['replicas']} do")
     return found
 
 
@@ -54,10 +62,14 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     old, new = _flat(before), _flat(now)
     return [
-        f"{key} was {old[key]!r}, is now {new.get(key)!r}"
-        for key in old
-        if old[key] != new.get(key) and not key.startswith(_FREE)
+        f"{key} was {_shown(old, key)}, is now {_shown(new, key)}"
+        for key in {**old, **new}
+        if _shown(old, key) != _shown(new, key)
     ]
+
+
+def _shown(table: Mapping[str, Any], key: str) -> str:
+    return repr(table[key]) if key in table else "not set"
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

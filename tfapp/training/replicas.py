@@ -80,18 +80,18 @@ class ReplicatedStep(TapeStep):
             size: Scalar, examples of the batch over all processes; b when omitted.
 
         Returns:
-            Scalar bool, the same on every process: whether they were finite.
+            Scalar bool, the same on every process: whether training can go on.
         """
         batch = _fix_shapes(self._examples, features, labels)
         size = tf.shape(labels)[0] if size is None else size
         results = self._strategy.run(self._compute, args=(*batch, size))
-        finite, gradients = tf.nest.map_structure(self._first, results)
-        if finite:
+        goes_on, gradients = tf.nest.map_structure(self._first, results)
+        if goes_on:
             # Across replicas, where Keras clips and averages what is given: here the whole
             # gradient. In a replica it would clip each part by itself, and add them up again.
             variables = self.predictor.model.trainable_variables
             self.apply([gradients.get(i) for i in range(len(variables))])
-        return finite
+        return goes_on
 
     def _compute(
         self, features: tf.Tensor, labels: tf.Tensor, size: tf.Tensor

@@ -22,7 +22,7 @@ from tfapp.training.samples import keep_samples
 from tfapp.training.session import TrainedRun
 from tfapp.training.strategy import find_place
 from tfapp.training.together import name_run
-from tfapp.training.train import alone, build_step, check_stop, work_on
+from tfapp.training.train import alone, build_step, check_stop, describe_loop, work_on
 from tfapp.training.writers import Writer
 
 
@@ -77,6 +77,8 @@ def resume_training(
         name_run(place, run)  # nobody writes before all have read
         if place.is_chief:
             _keep_description(run, parts, before.step)
+            if run.read_json("loop.json").get("loop") != choice.name:
+                run.write_json("loop.json", describe_loop(choice))
         notes = [f"resumed by force: {change}" for change in changes]
         return work_on(
             run, parts, step, choice, writers, stop, resume=True, force=force, notes=notes

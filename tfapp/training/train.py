@@ -125,7 +125,7 @@ def train_model(
         describe_data(run, parts.predictor)
         keep_samples(run, parts.splits.validation)
         run.write_json("environment.json", asdict(read_environment(device_names())))
-        run.write_json("loop.json", _describe(choice))
+        run.write_json("loop.json", describe_loop(choice))
         return work_on(run, parts, step, choice, writers, stop, resume=False)
 
 
@@ -147,7 +147,8 @@ def build_step(parts: Assembly) -> TapeStep:
     return TapeStep(*made)
 
 
-def _describe(choice: LoopChoice) -> dict[str, Any]:
+def describe_loop(choice: LoopChoice) -> dict[str, Any]:
+    """Returns the content of `loop.json`."""
     return {
         "loop": choice.name,
         "reason": choice.reason,
