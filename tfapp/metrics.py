@@ -60,9 +60,10 @@ class MetricSet:
 
     def update(self, labels: tf.Tensor, outputs: tf.Tensor, loss: tf.Tensor) -> None:
         """Takes in one batch of B examples whose mean loss is `loss`."""
-        self.loss.update_state(loss, sample_weight=tf.cast(tf.shape(labels)[0], tf.float32))
-        for metric in self.metrics:
-            metric.update(labels, outputs)
+        with tf.name_scope("metrics"):
+            self.loss.update_state(loss, sample_weight=tf.cast(tf.shape(labels)[0], tf.float32))
+            for metric in self.metrics:
+                metric.update(labels, outputs)
 
     def result(self) -> dict[str, float]:
         """Returns each value by name, `loss` first."""

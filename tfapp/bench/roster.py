@@ -11,7 +11,8 @@ from tfapp.errors import UnknownName, UsageError
 from tfapp.names import is_import_path
 
 DENSE: tuple[Architecture, ...] = ("mlp", "two_layer")
-ALL: tuple[Architecture, ...] = (*DENSE, "cnn", "quadratic")
+WITH_PRODUCTS: tuple[Architecture, ...] = (*DENSE, "cnn")
+ALL: tuple[Architecture, ...] = (*WITH_PRODUCTS, "quadratic")
 # XLA computes convolutions in a loop on a CPU some 20 times slower than TensorFlow's own kernels.
 _NO_LOOP_OF_CONVOLUTIONS: tuple[Architecture, ...] = (*DENSE, "quadratic")
 # Where a step takes tens of milliseconds, many of them are no slice, and to share a call gains
@@ -140,9 +141,9 @@ ROSTER: Mapping[str, Entry] = {
         _entry(
             "gemm",
             "gemm_limit:GemmLimit",
-            "the limit: only the matrix products, by tf.matmul",
-            fits=DENSE,
-            default=DENSE,
+            "the limit: only matrix products and convolutions",
+            fits=WITH_PRODUCTS,
+            default=WITH_PRODUCTS,
         ),
     )
 }

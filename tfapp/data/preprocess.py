@@ -61,6 +61,7 @@ class Preprocess(tf.Module):
             return self._feature_shape
         return (sum(texts or 1 for texts in self._vocabularies),)
 
+    @tf.Module.with_name_scope
     def __call__(self, features: Any) -> tf.Tensor:
         """Returns `[B, *output_shape]` float32 for `[B, *feature_shape]` raw features."""
         raw = tf.cast(tf.convert_to_tensor(features), tf.float32)

@@ -13,7 +13,7 @@ bits of a float; each of them alone repeats itself exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,8 +28,22 @@ from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
 
-# Takes features and labels; of a part of a batch also the size of the whole.
-Step = Callable[..., tf.Tensor]
+
+class Step(Protocol):
+    """One update from one batch."""
+
+    def __call__(self, *batch: tf.Tensor) -> tf.Tensor:
+        """Applies one update, unless it is not finite.
+
+        Args:
+            batch: Features and labels; of a part of a batch also the size of the whole.
+
+        Returns:
+            Scalar bool: whether training can go on.
+        """
+
+    def unguarded(self, *batch: tf.Tensor) -> tf.Tensor:
+        """Applies one update in any case; returns what calling the step does."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class StreamingLoop:
     that calls of any length share one trace.
 
     Args:
-        step: Takes a batch and returns whether it was finite.
+        step: What is run.
         batches: Given a step, returns an endless `tf.data.Dataset` of `(features, labels)` from
             there on.
         xla: Whether XLA compiles the step; an uneven last batch is compiled for itself.
@@ -108,8 +122,12 @@ class ResidentLoop:
     outside: XLA would sort all N numbers anew in every step. The uneven last batch of an epoch has
     another shape and is a program of its own.
 
+    A branch around the update would have XLA copy every variable in every step. So every update is
+    applied; after one that was not finite all variables get the values they had before the call,
+    and the steps before it are run again.
+
     Args:
-        step: Takes a batch and returns whether it was finite.
+        step: Its `unguarded` is used.
         split: Examples in memory.
         batch_size: B, at least 1.
         seed: Decides the order of every epoch.
@@ -125,6 +143,7 @@ class ResidentLoop:
         self._next_step = 0
         self._drawn_epoch: int | None = None
         self._order: tf.Tensor
+        self._variables: dict[int, Sequence[tf.Variable]] = {}  # by size of the batch
 
     def start(self, step: int) -> None:
         """Places the loop before `step`."""
@@ -152,14 +171,24 @@ class ResidentLoop:
         else:
             batch_size, order = rest, self._order[whole * self._batch_size :]
             first, num_steps = 0, 1
-        steps, finite = self._run(
-            self._features,
-            self._labels,
-            order,
-            tf.constant(first * batch_size, tf.int32),
-            tf.constant(num_steps, tf.int32),
-            batch_size,
-        )
+        begin = tf.constant(first * batch_size, tf.int32)
+        batches = (self._features, self._labels, order, begin)
+        return self._run_or_restore(batches, num_steps, batch_size)
+
+    def _run_or_restore(
+        self, batches: tuple[tf.Tensor, ...], num_steps: int, batch_size: int
+    ) -> LoopResult:
+        count = tf.constant(num_steps, tf.int32)
+        if batch_size not in self._variables:
+            program = self._run.get_concrete_function(*batches, count, batch_size)
+            self._variables[batch_size] = program.graph.variables
+        # Nothing is copied: the program writes beside what is still held.
+        before = [(variable, variable.read_value()) for variable in self._variables[batch_size]]
+        steps, finite = self._run(*batches, count, batch_size)
+        if not finite:
+            for variable, value in before:
+                variable.assign(value)
+            self._run(*batches, steps, batch_size)
         return LoopResult(int(steps), bool(finite))
 
     def _draw(self, epoch: int) -> None:
@@ -184,7 +213,7 @@ class ResidentLoop:
         while steps < num_steps and finite:
             # Not `tf.slice`: XLA would compile anew for every value of `begin`.
             indices = tf.gather(order, begin + steps * batch_size + tf.range(batch_size))
-            finite = self._step(tf.gather(features, indices), tf.gather(labels, indices))
+            finite = self._step.unguarded(tf.gather(features, indices), tf.gather(labels, indices))
             steps += tf.cast(finite, tf.int32)
         return steps, finite
 
@@ -193,7 +222,7 @@ class EagerLoop:
     """Runs step by step in Python: slow, but prints, breakpoints and debuggers work in a model.
 
     Args:
-        step: Takes a batch and returns whether it was finite.
+        step: What is run.
         batches: As in `StreamingLoop`.
     """
 
@@ -227,8 +256,7 @@ def build_loop(
 
     Args:
         name: `resident`, `streaming`, `streaming_xla` or `eager`.
-        step: Takes `[B, *feature_shape]` raw features and `[B]` labels, applies one update and
-            returns whether it was finite.
+        step: Takes `[B, *feature_shape]` raw features and `[B]` labels.
         split: Where the examples are.
         batch_size: B, at least 1; the last batch of an epoch may be smaller.
         seed: Decides the order of every epoch.

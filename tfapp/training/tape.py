@@ -68,11 +68,13 @@ class TapeStep:
             Scalar bool: whether both are finite. Where the loss is scaled, gradients may have
             overflowed as long as the scale can be lowered.
         """
-        if isinstance(self.optimizer, LossScaling):
-            finite = all_finite(self.optimizer.unscale(gradients)) | self.optimizer.can_lower_scale
-        else:
-            finite = all_finite(gradients)
-        return tf.math.is_finite(loss) & finite
+        with tf.name_scope("check"):
+            if isinstance(self.optimizer, LossScaling):
+                true = self.optimizer.unscale(gradients)
+                finite = all_finite(true) | self.optimizer.can_lower_scale
+            else:
+                finite = all_finite(gradients)
+            return tf.math.is_finite(loss) & finite
 
     def apply(self, gradients: list[Any]) -> None:
         """Has the optimizer change weights, or lower its scale where the gradients overflowed."""
@@ -99,4 +101,16 @@ class TapeStep:
         if goes_on:
             self.apply(gradients)
             self.metrics.update(labels, outputs, loss)
+        return goes_on
+
+    def unguarded(self, features: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Applies one update, be it finite or not: for a caller that can put every variable back.
+
+        Returns:
+            As from calling the step.
+        """
+        outputs, loss, gradients = self.gradients(features, labels)
+        goes_on = self.goes_on(loss, gradients)  # of the scale before the update
+        self.apply(gradients)
+        self.metrics.update(labels, outputs, loss)
         return goes_on

@@ -1,30 +1,34 @@
-"""The limit: nothing but the matrix products of a dense network, forward and backward."""
+"""The limit: nothing but the products and convolutions of a network, forward and backward."""
 
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import tensorflow as tf
 
 from tfapp.bench.contenders.base import Contender, Task
+from tfapp.bench.workloads import Workload
+
+
+class _Layer(Protocol):
+    def products(self, *, first: bool) -> list[tf.Tensor]:
+        """Returns outputs, gradient of the weights, and unless it is `first`, of the inputs."""
 
 
 class GemmLimit(Contender):
-    """What a step cannot be faster than with TensorFlow's float32 product, were the rest free.
+    """What a step cannot be faster than with TensorFlow's float32 kernels, were the rest free.
 
     For a layer of `[B, in]` inputs these are outputs `[B, out]`, the gradient of the weights
-    `[in, out]` and, but for the first layer, that of the inputs `[B, in]`.
+    `[in, out]` and, but for the first layer, that of the inputs `[B, in]`; for a convolution the
+    same of images.
     """
 
     trains: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
-        rows = task.workload.batch_size
-        self._layers = [
-            (_matrix(rows, fan_in), _matrix(fan_in, fan_out), _matrix(rows, fan_out))
-            for fan_in, fan_out in itertools.pairwise(task.workload.widths)
-        ]
+        self._layers = _layers(task.workload)
 
     def run(self, steps: int) -> None:
         """Computes the products of `steps` steps."""
@@ -34,15 +38,63 @@ class GemmLimit(Contender):
     def _run(self, steps: tf.Tensor) -> tf.Tensor:
         total = tf.constant(0.0)
         for _ in tf.range(steps):
-            for layer, (inputs, weights, slopes) in enumerate(self._layers):
-                # Reading a variable anew each time keeps the products inside the loop.
-                x, w, dy = inputs.read_value(), weights.read_value(), slopes.read_value()
-                products = [tf.matmul(x, w), tf.matmul(x, dy, transpose_a=True)]
-                if layer:
-                    products.append(tf.matmul(dy, w, transpose_b=True))
-                total += tf.add_n([product[0, 0] for product in products])
+            for index, layer in enumerate(self._layers):
+                products = layer.products(first=index == 0)
+                total += tf.add_n([tf.reshape(product, [-1])[0] for product in products])
         return total
 
 
-def _matrix(rows: int, columns: int) -> tf.Variable:
-    return tf.Variable(tf.random.stateless_normal([rows, columns], seed=[rows, columns]))
+# Reading a variable anew each time keeps the products inside the loop.
+class _Dense:
+    def __init__(self, rows: int, fan_in: int, fan_out: int) -> None:
+        self._inputs = _normal(rows, fan_in)
+        self._weights = _normal(fan_in, fan_out)
+        self._slopes = _normal(rows, fan_out)
+
+    def products(self, *, first: bool) -> list[tf.Tensor]:
+        x, w, dy = (v.read_value() for v in (self._inputs, self._weights, self._slopes))
+        found = [tf.matmul(x, w), tf.matmul(x, dy, transpose_a=True)]
+        return found if first else [*found, tf.matmul(dy, w, transpose_b=True)]
+
+
+class _Convolution:
+    """Of 3 x 3, over images that are surrounded by zeros."""
+
+    def __init__(self, rows: int, height: int, width: int, channels: int, filters: int) -> None:
+        self._inputs = _normal(rows, height, width, channels)
+        self._weights = _normal(3, 3, channels, filters)
+        self._slopes = _normal(rows, height, width, filters)
+
+    def products(self, *, first: bool) -> list[tf.Tensor]:
+        x, w, dy = (v.read_value() for v in (self._inputs, self._weights, self._slopes))
+        how = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        found = [
+            tf.raw_ops.Conv2D(input=x, filter=w, **how),
+            tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=w.shape, out_backprop=dy, **how),
+        ]
+        if not first:
+            found.append(
+                tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=x.shape, filter=w, out_backprop=dy, **how
+                )
+            )
+        return found
+
+
+def _layers(workload: Workload) -> Sequence[_Layer]:
+    rows = workload.batch_size
+    if workload.is_dense:
+        return [_Dense(rows, *sizes) for sizes in itertools.pairwise(workload.widths)]
+    height, width, channels = workload.feature_shape
+    *filters, dense = workload.hidden
+    layers: list[_Layer] = []
+    for count in filters:
+        layers.append(_Convolution(rows, height, width, channels, count))
+        height, width, channels = -(-height // 2), -(-width // 2), count  # pooled
+    flat = height * width * channels
+    return [*layers, _Dense(rows, flat, dense), _Dense(rows, dense, workload.classes)]
+
+
+def _normal(*shape: int) -> tf.Variable:
+    seed = [sum(shape), len(shape)]
+    return tf.Variable(tf.random.stateless_normal(shape, seed=seed))
