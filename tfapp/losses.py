@@ -34,6 +34,8 @@ _NEEDS_SEVERAL_OUTPUTS = frozenset(
         "sparse_categorical_crossentropy",
     }
 )
+# Values of a Keras loss's `reduction`.
+_MEANS = ("mean", "sum_over_batch_size")
 # One number for the whole batch, so there are no losses of examples to weight.
 _OF_WHOLE_BATCH = frozenset({"dice", "tversky"})
 
@@ -45,8 +47,6 @@ class TaskLoss:
         name: What it is called in configs.
         function: `(labels, outputs, sample_weight)` to a float32 scalar.
         class_weights: `[K]` weights, or `None` for equal ones.
-
-    Attributes:
         is_mean: Whether it is a mean over examples, so that parts of a batch add up to the whole.
     """
 
@@ -55,9 +55,11 @@ class TaskLoss:
         name: str,
         function: Loss,
         class_weights: Sequence[float] | None = None,
+        *,
+        is_mean: bool = True,
     ) -> None:
         self.name = name
-        self.is_mean = name not in _OF_WHOLE_BATCH
+        self.is_mean = is_mean
         self._function = function
         self._weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
@@ -108,8 +110,10 @@ def build_loss(
     if name == names.OUTPUT_LOSS:
         return TaskLoss(name, _model_output, class_weights)
     if names.is_import_path(name):
-        return TaskLoss(name, _imported(name, info), class_weights)
-    return TaskLoss(name, _keras_loss(name, info, outputs), class_weights)
+        function, is_mean = _imported(name, info)
+        return TaskLoss(name, function, class_weights, is_mean=is_mean)
+    function = _keras_loss(name, info, outputs)
+    return TaskLoss(name, function, class_weights, is_mean=name not in _OF_WHOLE_BATCH)
 
 
 def check_outputs(info: DataInfo, outputs: Outputs) -> None:
@@ -168,7 +172,8 @@ def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
     return lambda labels, out, weights: loss(outputs.targets(labels), out, weights)
 
 
-def _imported(name: str, info: DataInfo) -> Loss:
+def _imported(name: str, info: DataInfo) -> tuple[Loss, bool]:
+    """Returns the loss, and whether it is a mean over examples."""
     found = names.import_object("loss", name)
     if isinstance(found, type) and issubclass(found, keras.losses.Loss):
         try:
@@ -183,10 +188,11 @@ def _imported(name: str, info: DataInfo) -> Loss:
             f"train.loss {name!r} is a {type(found).__name__}; expected a function"
             " (labels, outputs) -> loss, or a keras.losses.Loss."
         )
+    is_mean = getattr(found, "reduction", "mean") in _MEANS
     loss = _unscaled(found) if isinstance(found, keras.losses.Loss) else _mean_of(found)
     if info.task == "regression":
-        return lambda labels, out, weights: loss(labels[:, tf.newaxis], out, weights)
-    return loss
+        return lambda labels, out, weights: loss(labels[:, tf.newaxis], out, weights), is_mean
+    return loss, is_mean
 
 
 def _unscaled(loss: keras.losses.Loss) -> Loss:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfapp.bench.contenders.base import Task
 from tfapp.bench.contenders.input_pipeline import shuffled_batches, stored_batches
-from tfapp.bench.examples import read_examples, write_examples
+from tfapp.bench.examples import initial_weights, read_examples, write_examples
 from tfapp.bench.reference import reference_losses
 from tfapp.bench.roster import ROSTER
 from tfapp.bench.workloads import WORKLOADS
@@ -114,12 +114,17 @@ def test_a_whole_training_is_held_between_slices(tmp_path):
     assert contender.remarks().endswith("us with validation")
 
 
-def test_the_limit_has_no_losses(tmp_path):
-    contender, _ = build("gemm", SMALL["mlp-sgd"], tmp_path)
+@pytest.mark.parametrize("workload", ["mlp-sgd", "two-layer", "cnn"])
+def test_the_limit_computes_the_products_of_every_layer(workload, tmp_path):
+    contender, _ = build("gemm", SMALL[workload], tmp_path)
     assert not contender.trains
+    assert contender.first_losses(1) == ()
     assert contender.time(3).steps == 3
-    with pytest.raises(NotImplementedError, match="GemmLimit has no losses"):
-        contender.first_losses(1)
+    weights = [w for w in initial_weights(SMALL[workload]) if w.ndim > 1]
+    for index, (layer, weight) in enumerate(zip(contender._layers, weights, strict=True)):
+        products = layer.products(first=index == 0)
+        assert products[1].shape == weight.shape
+        assert len(products) == (2 if index == 0 else 3)
 
 
 def test_every_epoch_of_the_pipeline_is_another_permutation():

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier, Thread
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -167,10 +168,35 @@ def test_several_replicas_take_the_streaming_loop_and_refuse_others(tmp_path):
             choose_loop(parts_with(loop), step)
 
 
-def test_a_loss_that_is_no_mean_of_its_parts_is_refused(tmp_path):
-    settings = {"data.source": "iris", "data.batch_size": 12, "train.loss": "dice"}
+class Restless(keras.Model):
+    """Adds a loss for what a layer inside a layer gives out."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        inner = keras.layers.Dense(outputs, activity_regularizer="l2", name="uneasy")
+        self.wrapped = keras.Sequential([inner])
+
+    def call(self, x, training=False):
+        return self.wrapped(x)
+
+
+class Summed(keras.losses.SparseCategoricalCrossentropy):
+    def __init__(self) -> None:
+        super().__init__(from_logits=True, reduction="sum")
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"train.loss": "dice"}, "'dice' is no mean over examples"),
+        ({"train.loss": f"{__name__}:Summed"}, "Summed' is no mean over examples"),
+        ({"model.name": f"{__name__}:Restless"}, "layer 'uneasy' adds a loss that grows"),
+    ],
+)
+def test_a_loss_that_is_no_mean_of_its_parts_is_refused(tmp_path, settings, refusal):
+    settings = {"data.source": "iris", "data.batch_size": 12} | settings
     parts = assemble(load_config(overrides=settings), data_dir=tmp_path)
-    with pytest.raises(UsageError, match="'dice' is one number for the whole batch"):
+    with pytest.raises(UsageError, match=refusal):
         build_step(replace(parts, place=ThreePlaces()))
 
 

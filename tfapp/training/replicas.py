@@ -40,7 +40,8 @@ class ReplicatedStep(TapeStep):
             programs have fixed shapes.
 
     Raises:
-        UsageError: The loss of a batch is not the mean of its parts' losses.
+        UsageError: The loss of a batch is not the mean of its parts' losses, by itself or by what
+            a layer adds to it.
     """
 
     def __init__(
@@ -56,8 +57,14 @@ class ReplicatedStep(TapeStep):
     ) -> None:
         if not loss.is_mean:
             raise UsageError(
-                f"train.loss {loss.name!r} is one number for the whole batch, which several devices"
-                " cannot work out in parts. Use train.strategy 'one', or another loss."
+                f"train.loss {loss.name!r} is no mean over examples, which several devices could"
+                " work out in parts. Use train.strategy 'one', or another loss."
+            )
+        if layer := _regularizes_activity(predictor.model):
+            raise UsageError(
+                f"layer {layer!r} adds a loss that grows with the batch (activity_regularizer),"
+                " which several devices cannot work out in parts. Use train.strategy 'one', or"
+                " leave it out."
             )
         with strategy.scope():
             super().__init__(predictor, loss, optimizer, metrics)
@@ -275,13 +282,19 @@ def _update_if(
     tf.cond(condition, update, lambda: condition)
 
 
+def _regularizes_activity(model: Any) -> str | None:
+    """Returns the name of the first layer whose outputs add to the loss."""
+    return next((x.name for x in _inside(model) if getattr(x, "activity_regularizer", None)), None)
+
+
 def _fold_replica_into_seeds(model: Any) -> None:
     """Lets each replica draw numbers of its own: Keras gives all of them the same.
 
     The state that a generator keeps stays the same on all replicas.
     """
-    for generator in _seed_generators(model):
-        generator.next = _folded(generator.next)
+    for item in _inside(model):
+        if isinstance(item, keras.random.SeedGenerator):
+            item.next = _folded(item.next)
 
 
 def _folded(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -297,19 +310,20 @@ def _folded(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     return next_of_replica
 
 
-def _seed_generators(model: Any) -> Iterator[keras.random.SeedGenerator]:
-    """Finds the generators in a model's attributes, its layers' and its modules'."""
+def _inside(model: Any) -> Iterator[Any]:
+    """Finds layers, modules and generators in a model's attributes, its layers' and modules'."""
     waiting, seen = [model], set()
     while waiting:
         item = waiting.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, keras.random.SeedGenerator):
-            yield item
-        elif isinstance(item, (keras.layers.Layer, tf.Module)):
-            waiting += vars(item).values()
-        elif isinstance(item, Mapping):
+        if isinstance(item, Mapping):
             waiting += item.values()
         elif isinstance(item, (list, tuple, set)):
             waiting += item
+        elif isinstance(item, keras.random.SeedGenerator):
+            yield item
+        elif isinstance(item, (keras.layers.Layer, tf.Module)):
+            yield item
+            waiting += vars(item).values()

@@ -62,6 +62,7 @@ class Contender(abc.ABC):
     @abc.abstractmethod
     def __init__(self, task: Task) -> None: ...
 
+    @abc.abstractmethod
     def first_losses(self, steps: int) -> Sequence[Losses]:
         """Trains on the first batches of the stored order, before anything else is asked.
 
@@ -71,7 +72,6 @@ class Contender(abc.ABC):
         Returns:
             Losses of the first steps, at most so many; one for each where the contender can tell.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no losses")
 
     @abc.abstractmethod
     def run(self, steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -71,11 +72,13 @@ class JaxLoop(Contender):
         self._state, self._last = self._program(self._state, self._data, indices)
         return self._last
 
+    @abc.abstractmethod
     def _order(self) -> Iterator[Array]:
-        raise NotImplementedError
+        """Returns the indices of one call after another."""
 
+    @abc.abstractmethod
     def _make_program(self) -> Any:
-        raise NotImplementedError
+        """Returns a function of state, data and indices that returns state and losses."""
 
     def _step(self, state: State, data: tuple[jax.Array, jax.Array], rows: jax.Array) -> Any:
         features, labels = data[0][rows], data[1][rows]

@@ -5,6 +5,7 @@ The graph is an explicit `tf.Graph`; nothing of TensorFlow 2 is switched off for
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,9 +44,9 @@ class Tf1Session(Contender):
         """Closes the session."""
         self._session.close()
 
+    @abc.abstractmethod
     def _inputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the batch of a step, `[B, *feature_shape]` and `[B, ...]`, inside the graph."""
-        raise NotImplementedError
 
 
 class FeedDict(Tf1Session):
