@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfapp import names
+from tfapp.config import load_config
 from tfapp.data.pipeline import epoch_order
 from tfapp.data.splits import ArraySplit, StreamSplit
 from tfapp.errors import UnknownName, UsageError
+from tfapp.training.assembly import assemble
 from tfapp.training.loops import build_loop
+from tfapp.training.tape import TapeStep
 
 LOOPS = names.LOOPS
 
@@ -151,6 +154,36 @@ def test_a_loop_stops_before_the_first_batch_that_is_not_finite(name):
     result = loop.run(6)
     assert (result.steps, result.finite) == (2, False)
     assert len(step.labels()) == 8
+
+
+def test_resident_takes_a_bad_step_back_to_the_bits_of_the_good_ones_before_it(tmp_path):
+    rich = {
+        "data.source": "iris",
+        "data.batch_size": 12,
+        "train.optimizer": {"name": "adam", "use_ema": True, "global_clipnorm": 0.5},
+        "train.schedule": {"name": "cosine", "warmup_steps": 3},
+        "model.options": {"hidden": [8], "dropout": 0.3},
+    }
+
+    def run(steps, spoil):
+        keras.utils.set_random_seed(0)
+        parts = assemble(load_config(overrides=rich), data_dir=tmp_path)
+        step = TapeStep(parts.predictor, parts.loss, parts.optimizer, parts.metrics)
+        split = parts.splits.train
+        if spoil:
+            split.features[order(split.size, 0, 1)[3 * 12 + 5]] = np.inf  # in the fourth step
+        loop = build_loop("resident", step, split, batch_size=12, seed=0)
+        loop.start(0)
+        result = loop.run(steps)
+        return result, [(v.path, np.array(v)) for vs in parts.variables.values() for v in vs]
+
+    good, expected = run(3, spoil=False)
+    bad, found = run(8, spoil=True)
+    assert (good.steps, good.finite, bad.steps, bad.finite) == (3, True, 3, False)
+    for kind in ("kernel", "seed_generator", "iteration", "average", "loss/total"):
+        assert any(kind in path for path, _ in found), kind
+    for (path, value), (_, other) in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(other, value, err_msg=path)
 
 
 def test_a_call_of_any_length_costs_no_new_trace():

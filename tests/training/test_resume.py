@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -100,6 +102,25 @@ def killed_run(tmp_path, settings, step: int, **more) -> Run:
     return Run(tmp_path / "cut")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Run:
+    """A training of `EVERYTHING` that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return Run(train_model(config_of(EVERYTHING), runs=folder, name="whole").path)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Run:
+    """A training of `SMALL` that was killed at step 5; not to be changed."""
+    return killed_run(tmp_path_factory.mktemp("killed"), SMALL, 5)
+
+
+@pytest.fixture
+def run(killed, tmp_path) -> Run:
+    """A copy of it."""
+    return Run(Path(shutil.copytree(killed.path, tmp_path / "cut", symlinks=True)))
+
+
 def all_variables(run: Run, step: int) -> dict[str, np.ndarray]:
     """Every tensor of a checkpoint by its key."""
     reader = tf.train.load_checkpoint(str(Checkpoints(run.checkpoints).path(step) / "variables"))
@@ -136,9 +157,8 @@ def test_killed_three_times_a_run_ends_with_the_bits_of_one_that_never_was(
 
 
 @pytest.mark.parametrize("stop_at", [12, 14])
-def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_end(tmp_path, stop_at):
+def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_end(whole, tmp_path, stop_at):
     settings = EVERYTHING | {"train.checkpoint.every_steps": stop_at}
-    whole = train_model(config_of(settings), runs=tmp_path, name="whole")
     reached = []
 
     class Watch(Writer):
@@ -154,16 +174,15 @@ def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_end(tmp_path, stop_at)
     run = Run(tmp_path / "cut")
     assert summarize_run(run).state == "interrupted"
     resume_training(run)
-    assert_equal_bits(Run(whole.path), run, STEPS)
+    assert_equal_bits(whole, run, STEPS)
 
 
-def test_killed_before_the_first_checkpoint_a_run_begins_again(tmp_path):
-    whole = train_model(config_of(EVERYTHING), runs=tmp_path, name="whole")
+def test_killed_before_the_first_checkpoint_a_run_begins_again(whole, tmp_path):
     run = killed_run(tmp_path, EVERYTHING, 1)
     listen = Listen()
     resume_training(run, writers=[listen])
     assert "there is no checkpoint yet: starting from step 0" in listen.notes
-    assert_equal_bits(Run(whole.path), run, STEPS)
+    assert_equal_bits(whole, run, STEPS)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
@@ -200,8 +219,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
         ({"model.options": {"hidden": [8]}}, "model.options.dropout was 0.2, is now not set"),
     ],
 )
-def test_what_would_change_the_numbers_is_refused_by_name(tmp_path, change, named):
-    run = killed_run(tmp_path, SMALL, 5)
+def test_what_would_change_the_numbers_is_refused_by_name(run, change, named):
     config = run.config(overrides=change)
     with pytest.raises(UsageError, match="would not go on as it began") as caught:
         resume_training(run, config=config)
@@ -210,8 +228,7 @@ def test_what_would_change_the_numbers_is_refused_by_name(tmp_path, change, name
     assert run.config().train.loop == "streaming", "nothing was written"
 
 
-def test_another_number_of_replicas_is_refused(tmp_path):
-    run = killed_run(tmp_path, SMALL, 5)
+def test_another_number_of_replicas_is_refused(run):
     for step in Checkpoints(run.checkpoints).steps():
         file = Checkpoints(run.checkpoints).path(step) / "state.json"
         state = json.loads(file.read_text())
@@ -221,9 +238,8 @@ def test_another_number_of_replicas_is_refused(tmp_path):
         resume_training(run)
 
 
-def test_what_does_not_change_the_numbers_may_change(tmp_path):
+def test_what_does_not_change_the_numbers_may_change(tmp_path, run):
     whole = train_model(config_of(SMALL), runs=tmp_path, name="whole")
-    run = killed_run(tmp_path, SMALL, 5)
     assignments = ("train.checkpoint.keep=1", "train.early_stopping.patience=50", "name=other")
     result = resume_training(run, config=run.config(assignments))
     assert result.step == 36
@@ -231,8 +247,7 @@ def test_what_does_not_change_the_numbers_may_change(tmp_path):
     assert_equal_bits(Run(whole.path), run, 36)
 
 
-def test_force_goes_on_with_another_loop_and_keeps_the_old_config(tmp_path):
-    run = killed_run(tmp_path, SMALL, 5)
+def test_force_goes_on_with_another_loop_and_keeps_the_old_config(run):
     listen = Listen()
     config = run.config(["train.loop=eager"])
     result = resume_training(run, config=config, force=True, writers=[listen])
@@ -254,9 +269,8 @@ def test_force_takes_from_another_model_what_fits(tmp_path):
     assert anew.count("momentum") == 3, "of the layers whose shapes changed, and no others"
 
 
-def test_another_model_under_the_same_config_is_refused(tmp_path):
+def test_another_model_under_the_same_config_is_refused(run):
     """A model's code can change where no key of the config tells."""
-    run = killed_run(tmp_path, SMALL, 5)
     newest = Checkpoints(run.checkpoints).newest()
     file = Checkpoints(run.checkpoints).path(newest) / "state.json"
     state = json.loads(file.read_text())
@@ -298,8 +312,7 @@ def test_data_with_other_classes_does_not_fit_even_by_force(tmp_path):
         resume_training(run, force=True)
 
 
-def test_other_surroundings_are_said(tmp_path):
-    run = killed_run(tmp_path, SMALL, 5)
+def test_other_surroundings_are_said(run):
     for step in Checkpoints(run.checkpoints).steps():
         file = Checkpoints(run.checkpoints).path(step) / "state.json"
         state = json.loads(file.read_text())
