@@ -13,6 +13,7 @@ from tfapp import names
 from tfapp.config import OptimizerConfig, ScheduleConfig
 from tfapp.errors import UsageError
 from tfapp.schedules import build_schedule
+from tfapp.xla import in_xla
 
 
 class LossScaling(keras.optimizers.LossScaleOptimizer):
@@ -51,7 +52,9 @@ class LossScaling(keras.optimizers.LossScaleOptimizer):
         """Returns the true gradients for those of the scaled loss; `None` stays."""
         # Not a quotient, which rows of an embedding (`tf.IndexedSlices`) do not have.
         factor = 1.0 / self.dynamic_scale.value
-        return [g if g is None else tf.math.scalar_mul(factor, g) for g in gradients]
+        return [
+            g if g is None else tf.math.scalar_mul(tf.cast(factor, g.dtype), g) for g in gradients
+        ]
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Applies gradients of the scaled loss, or skips the step if they are not all finite."""
@@ -78,13 +81,18 @@ class LossScaling(keras.optimizers.LossScaleOptimizer):
 
 
 def all_finite(gradients: Sequence[Any]) -> tf.Tensor:
-    """Returns a scalar bool: whether neither NaN nor Inf is in any gradient, nor in their norm."""
-    squares = [_sum_of_squares(g) for g in gradients if g is not None]
-    return tf.math.is_finite(tf.add_n(squares))
+    """Returns a scalar bool: whether neither NaN nor Inf is in any gradient, nor in its norm."""
+    finite = [tf.math.is_finite(_sum_of_squares(g)) for g in gradients if g is not None]
+    return tf.reduce_all(tf.stack([tf.constant(True), *finite]))
 
 
 def _sum_of_squares(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
-    squares = tf.square(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient)
+    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    if values.dtype in (tf.float16, tf.bfloat16):
+        values = tf.cast(values, tf.float32)  # the square of 256 is too large for float16
+    if not in_xla():
+        return tf.nn.l2_loss(values)
+    squares = tf.square(values)
     if squares.shape.rank is None or squares.shape.rank < 2:
         return tf.reduce_sum(squares)
     # A product with ones: XLA adds up all numbers of a tensor one after the other on a CPU, which

@@ -45,7 +45,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"tfapp"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"tfapp", "legacy_tf1"}
     assert {"tfapp/py.typed", "tfapp/cli/__init__.py"} <= set(names)
     packaged = {name for name in names if name.startswith("tfapp/") and name.endswith(".py")}
     assert packaged == {str(path.relative_to(ROOT)) for path in MODULES}

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfapp.xla import in_xla
+
 
 @keras.saving.register_keras_serializable(package="tfapp")
 class Dropout(keras.layers.Dropout):
@@ -21,8 +23,7 @@ class Dropout(keras.layers.Dropout):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Returns the inputs, in training with a share of them 0 and the rest scaled up."""
-        in_xla = tf.__internal__.get_enclosing_xla_context() is not None
-        if not (training and self.rate > 0 and in_xla) or self.noise_shape is not None:
+        if not (training and self.rate > 0 and in_xla()) or self.noise_shape is not None:
             return super().call(inputs, training=training)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
         return tf.nn.experimental.stateless_dropout(

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfapp.xla import in_xla
+
 _KERNEL_TYPES = ("bfloat16", "float16", "float32")
 _LEAST_EPSILON = 1.001e-5  # of cuDNN, which the kernel calls on a GPU
 
@@ -46,7 +48,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             and self.epsilon >= _LEAST_EPSILON
             # XLA writes the kernel out with the variance as E[x^2] - E[x]^2, which cancels: NaN
             # where the mean is 10,000 deviations. It fuses Keras's two passes by itself.
-            and tf.__internal__.get_enclosing_xla_context() is None
+            and not in_xla()
         )
 
     def _normalize_batch(self, inputs: Any) -> Any:
