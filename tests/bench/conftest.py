@@ -56,6 +56,10 @@ CONTENDERS = """
             return ()
 
 
+    class NotOne:
+        pass
+
+
     class Raises(Right):
         def first_losses(self, steps):
             raise ValueError("no such luck. Call again")

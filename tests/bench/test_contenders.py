@@ -95,6 +95,23 @@ def test_convolutions_are_the_same_everywhere(name, tmp_path):
     other.close()
 
 
+def test_the_last_layer_is_as_wide_as_there_are_classes(tmp_path):
+    contender, _ = build("torch", replace(SMALL["cnn"], classes=4), tmp_path)
+    (loss,) = contender.first_losses(1)
+    assert np.isfinite(loss.mean)
+
+
+@pytest.mark.parametrize("name", ["tfapp-streaming", "tfapp"])
+def test_steps_that_were_not_done_are_not_counted(name, tmp_path):
+    contender, _ = build(name, SMALL["quadratic"], tmp_path)
+    contender.time(3)
+    contender._parts.predictor.model.trainable_variables[0].assign(np.nan)
+    with pytest.raises(RuntimeError, match="a step was not finite"):
+        contender.time(3)
+    with pytest.raises(RuntimeError, match="a step was not finite"):
+        contender.first_losses(1)
+
+
 def test_a_whole_training_is_held_between_slices(tmp_path):
     contender, examples = build("tfapp-train", SMALL["mlp-adam"], tmp_path)
     expected = reference_losses(SMALL["mlp-adam"], examples, 9)

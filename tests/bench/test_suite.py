@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfapp.bench import roster
+from tfapp.bench import process, roster
 from tfapp.bench.memory import run_memory
 from tfapp.bench.roster import find_contenders, find_workloads
 from tfapp.bench.suite import run_training
@@ -55,6 +55,27 @@ def test_who_is_faster_comes_first(monkeypatch, tmp_path):
     assert list((tmp_path / "temp").iterdir()) == [], "no file is left"
 
 
+def test_as_many_start_at_once_as_may_be_used(monkeypatch):
+    monkeypatch.setattr(process.os, "cpu_count", lambda: 64)
+    ready = []
+
+    class Started:
+        def __init__(self, entry):
+            self.entry, self.before = entry, len(ready)
+
+        def wait_until_ready(self):
+            ready.append(self.before)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(process, "Process", Started)
+    team = find_contenders(["own:A", "own:B", "own:C", "own:D"])
+    with process.Crew() as crew:
+        assert list(crew.start(team, at_once=2)) == team
+    assert ready == [0, 0, 1, 2], "how many were ready when each began"
+
+
 def test_slices_take_turns():
     moments = []
     run("Right", "Slow", watch=moments.append)
@@ -88,7 +109,8 @@ def test_other_work_is_flagged_and_not_timed():
 
 
 def test_whoever_fails_is_a_row_and_the_rest_goes_on():
-    _, rows = run("Raises", "DiesAtOnce", "Nobody", "Right", "DiesLater", rounds=4)
+    names = ("Raises", "DiesAtOnce", "Nobody", "NotOne", "Right", "DiesLater")
+    _, rows = run(*names, rounds=4)
     assert rows["Right"].rank == 1
     assert len(rows["Right"].slices) == 4
     failed = {name: row.detail for name, row in rows.items() if row.status == "failed"}
@@ -96,9 +118,11 @@ def test_whoever_fails_is_a_row_and_the_rest_goes_on():
         "Raises": "no such luck. Call again",
         "DiesAtOnce": "its process ended with SIGKILL: out of luck",
         "Nobody": failed["Nobody"],
+        "NotOne": failed["NotOne"],
         "DiesLater": failed["DiesLater"],
     }
-    assert "no object in own named 'Nobody'" in failed["Nobody"]
+    assert failed["Nobody"].startswith("no object in own named 'Nobody'")
+    assert failed["NotOne"].startswith("contender 'own:NotOne': found class NotOne, expected a sub")
     assert failed["DiesLater"].startswith("its process ended with exit code 7")
 
 

@@ -101,6 +101,31 @@ def test_mistakes_are_answered_at_once(cli, words, said):
     assert "started" not in result.err
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--plot", "bars.svg")])
+def test_a_benchmark_without_a_time_has_failed(cli, form):
+    words = ("bench", "training", "--workload", "quadratic", *FAST, "-q")
+    result = cli(*words, "--contender", "nosuch:Thing", *form)
+    assert result.code == ExitCode.FAILED
+    assert result.err.startswith("error: no contender was timed; the rows say why.")
+    told = "contender 'nosuch:Thing': no module named 'nosuch'"
+    if "--json" in form:
+        (row,) = json.loads(result.out)["workloads"][0]["rows"]
+        assert (row["status"], row["detail"][: len(told)]) == ("failed", told)
+    else:
+        assert f"failed: {told}" in " ".join(result.out.split())
+        assert "x reference" in result.out
+
+
+def test_a_sweep_without_a_time_has_failed(cli, monkeypatch):
+    point = PointResult("width", 64, (Row("tfapp", "failed", "x"), Row("fit", "failed", "y")))
+    result = Sweep(MACHINE, ("tfapp", "fit"), (point,))
+    monkeypatch.setattr("tfapp.bench.sweep.run_sweep", lambda *_, **__: result)
+    done = cli("bench", "sweep", "-q")
+    assert done.code == ExitCode.FAILED
+    assert "note: tfapp at width 64: failed: x" in done.err
+    assert "error: no contender was timed" in done.err
+
+
 def test_a_plot_that_cannot_be_written_is_refused_before_the_work(cli, tmp_path):
     (tmp_path / "file").touch()
     words = ("bench", "training", "--workload", "two-layer", "--contender", "numpy")

@@ -74,10 +74,7 @@ class Process:
             self._process.stdin.flush()
         except OSError as error:
             raise self._ended() from error
-        answer = self._next_answer()
-        if "error" in answer:
-            raise ContenderFailed(answer["error"])
-        return answer
+        return self._next_answer()
 
     def close(self) -> None:
         """Ends it and its helpers at once; there is nothing that it would have to save."""
@@ -107,6 +104,8 @@ class Process:
         if not line:
             raise self._ended()
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ContenderFailed(answer["error"])
         return answer
 
     def _ended(self) -> ContenderFailed:
@@ -129,16 +128,18 @@ class Crew(contextlib.ExitStack):
         self._processes: dict[str, Process] = {}
         self._broken: dict[str, str] = {}
 
-    def start(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+    def start(self, entries: Sequence[Entry], *, at_once: int = 1) -> Iterator[Entry]:
         """Starts a process for each, and yields each once it is ready or has failed.
 
-        As many as there are cores import their frameworks at the same time; nothing is measured
-        then.
+        Args:
+            entries: Who takes part.
+            at_once: How many import their frameworks at the same time, one for each core that may
+                be used; nothing is measured then.
         """
         waiting = collections.deque(entries)
         ahead: collections.deque[Process] = collections.deque()
         while waiting or ahead:
-            while waiting and len(ahead) < (os.cpu_count() or 1):
+            while waiting and len(ahead) < at_once:
                 ahead.append(self._spawn(waiting.popleft()))
             process = ahead.popleft()
             self._await(process)

@@ -11,7 +11,7 @@ from tfapp.bench.roster import FIT_VARIANTS
 from tfapp.bench.timing import Slice, Spread, paired_ratio, spread
 
 # `limit`: it computes only a part of the work, so it has no rank. `differs`: its losses are not
-# those of the others, so it was not timed.
+# those of the others, or cannot be compared with them, so it was not timed.
 Status = Literal["ok", "limit", "differs", "failed", "not installed"]
 
 
@@ -29,7 +29,8 @@ class Row:
         rank: 1 for the fastest of those that did the whole work.
         compile_seconds: From its framework imported to its first step done, the check included.
         import_seconds: Of its framework; two may have been imported at a time.
-        check: Largest relative deviation of its first losses from what they must be.
+        check: Largest relative deviation of its first losses from what they must be; `None` if
+            they were compared with nothing.
         loss: The newest at the end.
         idle_cores: Cores kept busy while it was not its turn.
     """
@@ -82,17 +83,17 @@ class Verdict:
         target: What it is about.
         workload: Where.
         contender: Who the reference was compared with.
-        measured: The ratio; `None` if one of the two was not timed.
+        measured: The ratio of their times; both were timed, else there is no verdict.
         wanted: `at least` or `at most` a number.
-        met: Whether it is reached; `None` if it was not measured.
+        met: Whether it is reached.
     """
 
     target: str
     workload: str
     contender: str
-    measured: float | None
+    measured: float
     wanted: str
-    met: bool | None
+    met: bool
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Moment:
 
     Attributes:
         workload: What is trained; empty while processes start.
-        stage: `starting`, `compiling`, or which round.
+        stage: `starting`, `started`, `compiling`, or which round.
         contender: Who does something next.
         done: Share that is done, by time.
         seconds_left: Until the end, by what was seen so far; `None` where nobody knows.
@@ -56,7 +56,13 @@ class Schedule:
         self._check_total = 0.0
 
     def now(self, workload: str, stage: str, contender: str) -> Moment:
-        """Returns where it stands before the contender begins."""
+        """Returns where the benchmark stands before the contender begins.
+
+        Args:
+            workload: What is trained; empty while processes start.
+            stage: `starting`, `started`, `compiling`, or which round.
+            contender: Who does something next.
+        """
         spent = time.monotonic() - self._begun
         start = spent / self._started if self._started else _START_SECONDS
         if self._checked:  # starting has ended

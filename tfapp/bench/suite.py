@@ -5,20 +5,21 @@
 
 A contender is first checked: from the same weights, on the same batches in the same order, its
 first losses must be those of backpropagation in NumPy and float64 (a network with convolutions is
-compared with the first contender instead). Then slices of every contender take turns, A B C A B C,
-and only one of them works at any time.
+compared with the first contender that tells the loss of each step instead). Then slices of every
+contender take turns, A B C A B C, and only one of them works at any time.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfapp.bench.check import Finding, check_losses
+from tfapp.bench.contenders.base import Losses
 from tfapp.bench.examples import read_examples, write_examples
 from tfapp.bench.machine import read_machine
 from tfapp.bench.process import ContenderFailed, Crew
@@ -72,7 +73,7 @@ def run_training(
     results = []
     with Crew() as crew, tempfile.TemporaryDirectory(prefix="tfapp-bench-") as folder:
         watch(schedule.now("", "starting", "all"))
-        for entry in crew.start(list(present.values())):
+        for entry in crew.start(list(present.values()), at_once=machine.cores):
             schedule.started()
             watch(schedule.now("", "started", entry.name))
         for workload in workloads:
@@ -110,15 +111,24 @@ class RoundRobin:
         self._watch = watch
 
     def run(self, team: Sequence[Entry], rounds: int, seconds: float) -> WorkloadResult:
-        """Returns what the contenders of `team` came to."""
+        """Returns what the contenders of `team` came to; whoever fails is a row that says so.
+
+        Args:
+            team: Who takes part, started before unless it is missing.
+            rounds: Slices of each contender.
+            seconds: Length of a slice, about.
+        """
         source = self._folder / "examples.npz"
         write_examples(self._workload, source)
         steps = min(CHECK_STEPS, self._workload.steps_per_epoch)
-        expected = reference_losses(self._workload, read_examples(source), steps)
         rows: dict[str, Row] = {}
+        told: dict[str, Sequence[Losses]] = {}
         for entry in team:
-            row, expected = self._prepare(entry, source, steps, expected)
-            rows[entry.name] = row
+            rows[entry.name], losses = self._prepare(entry, source, steps)
+            if losses is not None:
+                told[entry.name] = losses
+        for name, finding in self._check(told, source, steps).items():
+            rows[name] = _with_finding(rows[name], finding)
         ready = [entry for entry in team if rows[entry.name].status in ("ok", "limit")]
         self._time(ready, rows, rounds, seconds)
         for entry in team:
@@ -127,11 +137,11 @@ class RoundRobin:
         return rank(self._workload.name, list(rows.values()), REFERENCE)
 
     def _prepare(
-        self, entry: Entry, source: Path, steps: int, expected: list[float] | None
-    ) -> tuple[Row, list[float] | None]:
-        """Returns a contender's row, and the losses that the next ones are compared with."""
+        self, entry: Entry, source: Path, steps: int
+    ) -> tuple[Row, Sequence[Losses] | None]:
+        """Returns a contender's row, and its first losses if it is there and trains."""
         if entry.missing is not None:
-            return Row(entry.name, "not installed", entry.missing), expected
+            return Row(entry.name, "not installed", entry.missing), None
         self._watch(self._schedule.now(self._workload.name, "compiling", entry.name))
         own = self._folder / entry.name.replace(":", "-")
         own.mkdir()
@@ -146,39 +156,25 @@ class RoundRobin:
                     check_steps=steps,
                 )
             except ContenderFailed as error:
-                return Row(entry.name, "failed", str(error)), expected
+                return Row(entry.name, "failed", str(error)), None
         row = Row(
             entry.name,
             "ok" if answer["trains"] else "limit",
             compile_seconds=answer["compile_seconds"],
             import_seconds=self._crew.import_seconds(entry),
         )
-        if not answer["trains"]:
-            return row, expected
-        losses = [(loss["steps"], loss["mean"]) for loss in answer["losses"]]
-        if expected is None:
-            singles = all(count == 1 for count, _ in losses)
-            return row, [mean for _, mean in losses] if singles else None
-        return self._checked(row, losses, expected), expected
+        return row, [Losses(**loss) for loss in answer["losses"]] if answer["trains"] else None
 
-    def _checked(
-        self, row: Row, losses: Sequence[tuple[int, float]], expected: Sequence[float]
-    ) -> Row:
-        """Compares a contender's losses with what they must be."""
-        step, worst, where = 0, 0.0, ""
-        for count, mean in losses:
-            wanted = statistics.fmean(expected[step : step + count])
-            deviation = abs(mean - wanted) / abs(wanted)
-            if not deviation <= worst:  # NaN is worse than anything
-                which = f"steps {step + 1} to {step + count}" if count > 1 else f"step {step + 1}"
-                worst, where = deviation, f"loss of {which} is {mean:.6g}, must be {wanted:.6g}"
-            step += count
-        if not step:
-            return dataclasses.replace(row, status="differs", detail="it told no losses to check")
-        tolerance = CNN_TOLERANCE if self._workload.architecture == "cnn" else TOLERANCE
-        if worst <= tolerance:
-            return dataclasses.replace(row, check=worst)
-        return dataclasses.replace(row, status="differs", detail=where, check=worst)
+    def _check(
+        self, told: Mapping[str, Sequence[Losses]], source: Path, steps: int
+    ) -> dict[str, Finding]:
+        cnn = self._workload.architecture == "cnn"
+        return check_losses(
+            told,
+            reference_losses(self._workload, read_examples(source), steps),
+            steps=steps,
+            tolerance=CNN_TOLERANCE if cnn else TOLERANCE,
+        )
 
     def _time(
         self, ready: Sequence[Entry], rows: dict[str, Row], rounds: int, seconds: float
@@ -218,3 +214,10 @@ class RoundRobin:
 
 def _with_answer(row: Row, answer: Mapping[str, Any]) -> Row:
     return dataclasses.replace(row, detail=answer["remarks"], loss=answer["loss"])
+
+
+def _with_finding(row: Row, finding: Finding) -> Row:
+    row = dataclasses.replace(row, check=finding.deviation)
+    if finding.objection:
+        return dataclasses.replace(row, status="differs", detail=finding.objection)
+    return row

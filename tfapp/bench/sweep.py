@@ -87,7 +87,18 @@ def run_sweep(
     seconds: float,
     watch: Watch = unwatched,
 ) -> Sweep:
-    """Times contenders at every point; the other arguments are those of `run_training`."""
+    """Times contenders at every point.
+
+    Args:
+        contenders: Who trains, the reference first.
+        points: Where, as of `variations`.
+        rounds: Slices of each contender.
+        seconds: Length of a slice, about.
+        watch: Is told what happens next.
+
+    Raises:
+        UsageError: No contender can train the network of a point.
+    """
     result = run_training(
         [point.workload for point in points],
         contenders,

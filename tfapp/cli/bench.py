@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tfapp.cli import options
+
+if TYPE_CHECKING:
+    from tfapp.bench.results import Row
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -111,6 +114,7 @@ def training_command(
         print_json(result)
     else:
         show_training(result, plot, quiet=quiet)
+    _check_timed(row for workload in result.workloads for row in workload.rows)
 
 
 def _check_writable(path: Path) -> None:
@@ -122,6 +126,17 @@ def _check_writable(path: Path) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def _check_timed(rows: Iterable[Row]) -> None:
+    """Refuses to call a benchmark done that has no time in it."""
+    from tfapp.errors import TfappError
+
+    if not any(row.slices for row in rows):
+        raise TfappError(
+            "no contender was timed; the rows say why. Correct that, or leave --contender out for"
+            " those that docs/benchmarks.md lists."
+        )
 
 
 @bench.command("sweep", epilog="Example:  tfapp bench sweep --contender fit-best")
@@ -151,6 +166,7 @@ def sweep_command(
         print_json(result)
     else:
         show_sweep(result, quiet=quiet)
+    _check_timed(row for point in result.points for row in point.rows)
 
 
 @bench.command("memory", epilog="Example:  tfapp bench memory --json")

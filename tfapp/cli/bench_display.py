@@ -43,8 +43,9 @@ def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> N
     """Prints a table for each workload, then the targets and the machine."""
     for workload in result.workloads:
         rows = [_cells(row, workload) for row in workload.rows]
+        against = workload.reference or "reference"  # there is none where nobody was timed
         columns = (
-            *("contender", "us/step", "p10", "p90", f"x {workload.reference}", "rank"),
+            *("contender", "us/step", "p10", "p90", f"x {against}", "rank"),
             *("start s", "loss", "remarks"),
         )
         print_table(columns, rows, title=_title(workload.workload))

@@ -29,7 +29,7 @@ from tfapp.bench.peak import peak_bytes
 from tfapp.bench.roster import find_contenders
 from tfapp.bench.timing import Slice, steps_for
 from tfapp.bench.workloads import Workload
-from tfapp.errors import reason_of
+from tfapp.errors import UsageError, reason_of
 from tfapp.names import import_object
 
 # Long enough for a rate that the length of the first slice can be worked out from.
@@ -75,12 +75,13 @@ class Worker:
         contender = self._contender = self._maker(task)
         checks = contender.trains and check_steps > 0
         losses = contender.first_losses(check_steps) if checks else ()
-        first = contender.time(contender.unit)
+        first = _timed(contender, contender.unit)
         compile_seconds = time.perf_counter() - started
         self._step_seconds = _rate(contender, first)
         return {
             "compile_seconds": compile_seconds,
-            "losses": [asdict(loss) for loss in losses],
+            # Plain numbers, whatever a framework has for one; what is none of them fails here.
+            "losses": [{"steps": int(loss.steps), "mean": float(loss.mean)} for loss in losses],
             "trains": contender.trains,
         }
 
@@ -89,9 +90,11 @@ class Worker:
         contender = self._contender
         assert contender is not None, "time comes after prepare"
         steps = steps_for(seconds, self._step_seconds, contender.unit)
-        timed = contender.time(steps)
+        timed = _timed(contender, steps)
         self._step_seconds = timed.seconds / timed.steps
-        return asdict(timed) | {"loss": contender.loss(), "remarks": contender.remarks()}
+        loss = contender.loss()
+        newest = None if loss is None else float(loss)
+        return asdict(timed) | {"loss": newest, "remarks": contender.remarks()}
 
     def _drop(self) -> Answer:
         """Lets go of the workload."""
@@ -105,8 +108,16 @@ class Worker:
 def _rate(contender: Contender, timed: Slice) -> float:
     """Returns seconds a step, after as many steps as it takes to be sure of it."""
     while timed.seconds < _WARM_UP_SECONDS:
-        timed = contender.time(2 * max(timed.steps, contender.unit))
+        timed = _timed(contender, 2 * max(timed.steps, contender.unit))
     return timed.seconds / timed.steps
+
+
+def _timed(contender: Contender, steps: int) -> Slice:
+    """Returns a slice that a rate can be worked out from."""
+    timed = contender.time(steps)
+    if timed.steps < 1 or not timed.seconds > 0:
+        raise ValueError(f"it told a slice of {timed.steps} steps in {timed.seconds} s")
+    return timed
 
 
 def _requests() -> Iterator[dict[str, Any]]:
@@ -123,14 +134,38 @@ def _requests() -> Iterator[dict[str, Any]]:
         yield json.loads(lines.get())
 
 
+def find_maker(path: str) -> type[Contender]:
+    """Returns the class of a contender.
+
+    Args:
+        path: `module:Class`, of the roster or a user's own.
+
+    Raises:
+        UsageError: Nothing can be imported by the path, or it is no subclass of `Contender`.
+    """
+    found = import_object("contender", path)
+    if isinstance(found, type) and issubclass(found, Contender):
+        return found
+    what = f"class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+    raise UsageError(
+        f"contender {path!r}: found {what}, expected a subclass of"
+        f" {Contender.__module__}.{Contender.__name__}; docs/benchmarks.md says how to bring your"
+        " own."
+    )
+
+
 def main() -> None:
-    """Answers until stdin is closed."""
+    """Answers until stdin is closed; if there is no such contender, says so and ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     (entry,) = find_contenders(sys.argv[1:2])
     requests = _requests()
     started = time.perf_counter()
-    maker = import_object("contender", entry.path)
+    try:
+        maker = find_maker(entry.path)
+    except UsageError as error:
+        answers.write(json.dumps({"error": str(error)}) + "\n")
+        return
     answers.write(json.dumps({"import_seconds": time.perf_counter() - started}) + "\n")
     worker, idle_since, busy = Worker(maker), time.perf_counter(), time.process_time()
     for request in requests:

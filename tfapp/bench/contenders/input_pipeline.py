@@ -35,7 +35,14 @@ def shuffled_batches(workload: Workload, features: tf.Tensor, labels: tf.Tensor)
 def stored_batches(
     workload: Workload, features: tf.Tensor, labels: tf.Tensor, steps: int
 ) -> tf.data.Dataset:
-    """Returns the first `steps` batches of the stored order."""
+    """Returns batches `([B, *feature_shape], [B, ...])` of the stored order.
+
+    Args:
+        workload: Tells B.
+        features: `[N, *feature_shape]`.
+        labels: `[N, ...]`.
+        steps: How many batches from the beginning, at most those of an epoch.
+    """
     count = steps * workload.batch_size
     examples = tf.data.Dataset.from_tensor_slices((features[:count], labels[:count]))
     return examples.batch(workload.batch_size, drop_remainder=True)

@@ -50,8 +50,13 @@ class TfappLoop(Contender):
         return one_by_one(self._next_loss() for _ in range(steps))
 
     def run(self, steps: int) -> None:
-        """Trains `steps` steps more."""
-        self._loop.run(steps)
+        """Trains `steps` steps more.
+
+        Raises:
+            RuntimeError: One of them was not finite; the loop ends there, so the rest was not done.
+        """
+        if not self._loop.run(steps).finite:
+            raise RuntimeError("a step was not finite")
 
     def loss(self) -> float:
         """Returns the newest loss."""
@@ -71,7 +76,7 @@ class TfappLoop(Contender):
 
     def _next_loss(self) -> float:
         self._parts.metrics.reset()
-        self._loop.run(1)
+        self.run(1)
         return self.loss()
 
 

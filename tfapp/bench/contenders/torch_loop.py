@@ -97,7 +97,9 @@ class Images(nn.Module):
             channels, height, width = count, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Sequential(
-            nn.Linear(height * width * channels, dense), nn.ReLU(), nn.Linear(dense, 10)
+            nn.Linear(height * width * channels, dense),
+            nn.ReLU(),
+            nn.Linear(dense, workload.classes),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
