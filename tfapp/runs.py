@@ -384,7 +384,7 @@ def _point_latest(runs: Path, name: str) -> None:
         beside.unlink(missing_ok=True)
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested tables as one, with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():

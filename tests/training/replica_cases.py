@@ -27,12 +27,14 @@ from tfapp.training.train import build_step
 
 
 class Regularized(keras.Model):
-    """A weight penalty, an embedding whose gradient is sparse, and a weight that is not used."""
+    """Penalties for weights and outputs, an embedding with a sparse gradient, an unused weight."""
 
     def __init__(self, outputs: int, feature_shape: tuple[int, ...] = (2,)) -> None:
         super().__init__()
         penalty = keras.regularizers.L2(0.1)
-        self.hidden = keras.layers.Dense(6, activation="tanh", kernel_regularizer=penalty)
+        self.hidden = keras.layers.Dense(
+            6, activation="tanh", kernel_regularizer=penalty, activity_regularizer=penalty
+        )
         self.table = keras.layers.Embedding(4, 6)
         self.out = keras.layers.Dense(outputs)
         self.spare = self.add_weight(shape=(2,), name="spare")
@@ -78,6 +80,14 @@ CASES = {
         "train.loss": "replica_cases:squares",
         # Not Adam: on one device, Keras's squares an embedding's gradient row by row before it
         # adds up the rows of one index, so that it is not that of the whole gradient.
+        "train.optimizer": {"name": "sgd", "learning_rate": 0.05},
+    },
+    # The first loss scale, 32768, is right for the mean over a batch, not for its sum.
+    "float16": BLOBS
+    | {
+        "data.options": {"examples": 800},
+        "data.batch_size": 240,
+        "train.precision": "mixed_float16",
         "train.optimizer": {"name": "sgd", "learning_rate": 0.05},
     },
     "batch_normalization": {

@@ -10,6 +10,7 @@ same network with a `keras.layers.Dropout` in it four times slower.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ _COMPILE_SECONDS = 0.5
 _COMPILE_SECONDS_PER_OPERATION = 0.0025
 
 _AS_ASKED = "as the config says"
+_NOT_FINITE = "a step was not finite"
 _ROUNDS = 3
 _SLICE_SECONDS = 0.05
 _XLA = ("resident", "streaming_xla")
@@ -60,7 +62,7 @@ class LoopChoice:
 def choose_loop(parts: Assembly, step: Step, *, first_step: int = 0) -> LoopChoice:
     """Chooses the loop that `train.loop` asks for; `auto` takes the fastest.
 
-    Every variable is afterwards what it was before.
+    Every variable that a checkpoint holds is afterwards what it was before.
 
     Args:
         parts: The training; its optimizer is built.
@@ -126,7 +128,7 @@ def _fastest(loops: _Loops, parts: Assembly, remaining_steps: int) -> LoopChoice
     compile_seconds = _COMPILE_SECONDS + _COMPILE_SECONDS_PER_OPERATION * len(operations)
     rough = _time_slice(streaming, _SLICE_SECONDS / 10)
     if rough is None:
-        return LoopChoice("streaming", "a step was not finite", streaming)
+        return LoopChoice("streaming", _NOT_FINITE, streaming)
     run_seconds = rough * remaining_steps
     cap = min(MOST_SECONDS, SHARE_OF_RUN * run_seconds)
     started = time.perf_counter()
@@ -145,6 +147,8 @@ def _fastest(loops: _Loops, parts: Assembly, remaining_steps: int) -> LoopChoice
         else:
             timed[name] = loops[name]
     seconds = _time(timed, cap) if len(timed) > 1 else {}
+    if len(timed) > 1 and not seconds:
+        return LoopChoice("streaming", _NOT_FINITE, streaming)
     name = min(seconds, key=seconds.__getitem__, default="streaming")
     return LoopChoice(name, _explain(seconds, passed), loops[name], seconds)
 
@@ -177,12 +181,15 @@ def _cannot_reside(parts: Assembly) -> str | None:
     split = parts.splits.train
     if not isinstance(split, ArraySplit) or split.load is not None:
         return "its source is read batch by batch"
-    needed, free = split.nbytes, free_memory()
-    # Copying to a tensor takes the place of two copies for a moment.
-    if free is not None and 2 * needed > free:
+    # Copying to a tensor takes the place of two copies for a moment. Later a call of the loop
+    # holds the variables twice.
+    variables = [variable for listed in parts.variables.values() for variable in listed]
+    state = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+    needed, free = 2 * split.nbytes + state, free_memory()
+    if free is not None and needed > free:
         return (
-            f"the training split takes {needed / 2**20:,.0f} MB, twice that while it is copied,"
-            f" and {free / 2**20:,.0f} MB are free"
+            f"the training split takes {split.nbytes / 2**20:,.0f} MB, which with copies and"
+            f" weights comes to {needed / 2**20:,.0f} MB, and {free / 2**20:,.0f} MB are free"
         )
     return None
 

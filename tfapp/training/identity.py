@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfapp.config import Config
+from tfapp.runs import flatten
 from tfapp.training.assembly import Assembly
 
 # What may change without the steps already done becoming those of another training.
@@ -60,7 +61,7 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = _flat(before), _flat(now)
+    old, new = flatten(before), flatten(now)
     return [
         f"{key} was {_shown(old, key)}, is now {_shown(new, key)}"
         for key in {**old, **new}
@@ -70,14 +71,3 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _shown(table: Mapping[str, Any], key: str) -> str:
     return repr(table[key]) if key in table else "not set"
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a nested table with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

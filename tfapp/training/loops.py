@@ -43,7 +43,14 @@ class Step(Protocol):
         """
 
     def unguarded(self, *batch: tf.Tensor) -> tf.Tensor:
-        """Applies one update in any case; returns what calling the step does."""
+        """Applies one update in any case, for a caller that can put every variable back.
+
+        Args:
+            batch: As above.
+
+        Returns:
+            As above.
+        """
 
 
 @dataclass(frozen=True)
@@ -182,7 +189,7 @@ class ResidentLoop:
         if batch_size not in self._variables:
             program = self._run.get_concrete_function(*batches, count, batch_size)
             self._variables[batch_size] = program.graph.variables
-        # Nothing is copied: the program writes beside what is still held.
+        # What is held cannot be written over, so this costs one copy a call, not one a step.
         before = [(variable, _read(variable)) for variable in self._variables[batch_size]]
         steps, finite = self._run(*batches, count, batch_size)
         if not finite:
@@ -269,6 +276,7 @@ def build_loop(
 
     Raises:
         UsageError: `resident` was asked for examples that are not arrays in memory.
+        UnknownName: There is no loop of that name.
     """
 
     def batches(first_step: int) -> tf.data.Dataset:

@@ -37,7 +37,7 @@ def free_on_host(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None
 
     Args:
         meminfo: Linux's account of the machine.
-        cgroup: Folder with the container's limit.
+        cgroup: Folder with the container's limit, as version 2 of control groups writes it.
     """
     free = [_available(meminfo), _left_in_container(cgroup)]
     return min((size for size in free if size is not None), default=None)
@@ -56,6 +56,10 @@ def _available(meminfo: Path) -> int | None:
 def _left_in_container(cgroup: Path) -> int | None:
     try:
         limit = int((cgroup / "memory.max").read_text())
-        return limit - int((cgroup / "memory.current").read_text())
+        used = int((cgroup / "memory.current").read_text())
+        words = iter((cgroup / "memory.stat").read_text().split())
+        # Files that were read count as used, but give way.
+        given_back = int(dict(zip(words, words, strict=True)).get("inactive_file", 0))
+        return limit - max(0, used - given_back)
     except (OSError, ValueError):  # no control groups, or the limit is the word `max`
         return None

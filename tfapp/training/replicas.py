@@ -40,8 +40,7 @@ class ReplicatedStep(TapeStep):
             programs have fixed shapes.
 
     Raises:
-        UsageError: The loss of a batch is not the mean of its parts' losses, by itself or by what
-            a layer adds to it.
+        UsageError: The loss of a batch is not the mean of its parts' losses.
     """
 
     def __init__(
@@ -59,12 +58,6 @@ class ReplicatedStep(TapeStep):
             raise UsageError(
                 f"train.loss {loss.name!r} is no mean over examples, which several devices could"
                 " work out in parts. Use train.strategy 'one', or another loss."
-            )
-        if layer := _regularizes_activity(predictor.model):
-            raise UsageError(
-                f"layer {layer!r} adds a loss that grows with the batch (activity_regularizer),"
-                " which several devices cannot work out in parts. Use train.strategy 'one', or"
-                " leave it out."
             )
         with strategy.scope():
             super().__init__(predictor, loss, optimizer, metrics)
@@ -108,21 +101,22 @@ class ReplicatedStep(TapeStep):
         index, count = replica.replica_id_in_sync_group % self._devices, self._devices
         whole = self._examples is None and size < replica.num_replicas_in_sync
         features, labels = (cut_part(x, index, count, whole) for x in (features, labels))
-        examples = tf.cast(tf.shape(labels)[0], tf.float32)
+        total = tf.where(whole, size * replica.num_replicas_in_sync, size)
+        share = tf.cast(tf.shape(labels)[0], tf.float32) / tf.cast(total, tf.float32)
         with tf.GradientTape() as tape:
             outputs = self.predictor.outputs(features, training=True)
             loss = self.loss(labels, outputs) + self.predictor.regularization()
-            scaled = self.optimizer.scale_loss(loss * examples)
+            # Of the mean, not of the sum: float16 would overflow by the number of examples sooner.
+            scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, self.predictor.model.trainable_variables)
         # An embedding's gradient comes as slices, whose number TensorFlow cannot let vary in a sum.
         present = {i: tf.convert_to_tensor(g) for i, g in enumerate(gradients) if g is not None}
-        total, whole_loss, *sums = replica.all_reduce(
-            tf.distribute.ReduceOp.SUM, [examples, loss * examples, *present.values()]
+        whole_loss, *sums = replica.all_reduce(
+            tf.distribute.ReduceOp.SUM, [loss * share, *present.values()]
         )
-        means = [gradient / tf.cast(total, gradient.dtype) for gradient in sums]
-        goes_on = self.goes_on(whole_loss, means)
+        goes_on = self.goes_on(whole_loss, sums)
         _update_if(goes_on & _counts(whole), self.metrics, labels, outputs, loss)
-        return goes_on, dict(zip(present, means, strict=True))
+        return goes_on, dict(zip(present, sums, strict=True))
 
     def _first(self, value: Any) -> Any:
         return self._strategy.experimental_local_results(value)[0]
@@ -282,19 +276,13 @@ def _update_if(
     tf.cond(condition, update, lambda: condition)
 
 
-def _regularizes_activity(model: Any) -> str | None:
-    """Returns the name of the first layer whose outputs add to the loss."""
-    return next((x.name for x in _inside(model) if getattr(x, "activity_regularizer", None)), None)
-
-
 def _fold_replica_into_seeds(model: Any) -> None:
     """Lets each replica draw numbers of its own: Keras gives all of them the same.
 
     The state that a generator keeps stays the same on all replicas.
     """
-    for item in _inside(model):
-        if isinstance(item, keras.random.SeedGenerator):
-            item.next = _folded(item.next)
+    for generator in _seed_generators(model):
+        generator.next = _folded(generator.next)
 
 
 def _folded(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -310,20 +298,19 @@ def _folded(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     return next_of_replica
 
 
-def _inside(model: Any) -> Iterator[Any]:
-    """Finds layers, modules and generators in a model's attributes, its layers' and modules'."""
+def _seed_generators(model: Any) -> Iterator[keras.random.SeedGenerator]:
+    """Finds the generators in a model's attributes, its layers' and its modules'."""
     waiting, seen = [model], set()
     while waiting:
         item = waiting.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, Mapping):
+        if isinstance(item, keras.random.SeedGenerator):
+            yield item
+        elif isinstance(item, (keras.layers.Layer, tf.Module)):
+            waiting += vars(item).values()
+        elif isinstance(item, Mapping):
             waiting += item.values()
         elif isinstance(item, (list, tuple, set)):
             waiting += item
-        elif isinstance(item, keras.random.SeedGenerator):
-            yield item
-        elif isinstance(item, (keras.layers.Layer, tf.Module)):
-            yield item
-            waiting += vars(item).values()

@@ -55,6 +55,8 @@ def resume_training(
     Raises:
         UsageError: The run is complete or still running, or something has changed since.
         CheckpointError: No checkpoint can be read, or they are another model's.
+        Diverged: As in `train_model`.
+        Interrupted: As in `train_model`.
     """
     run = open_run(run)
     config = config or run.config()
@@ -152,7 +154,8 @@ def _keep(run: Run, name: str, step: int) -> None:
 
 
 def _check_unfinished(run: Run, parts: Assembly, before: TrainingState) -> None:
-    step = run.read_json("status.json").get("step", 0)
+    # Of the checkpoint that can be read: one that was damaged may be trained again.
+    step = before.step or run.read_json("status.json").get("step", 0)
     stopping = parts.config.train.early_stopping
     if stopping and before.stale_epochs >= stopping.patience:
         raise UsageError(
