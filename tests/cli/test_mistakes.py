@@ -293,3 +293,11 @@ def test_debug_shows_where(cli):
     result = cli("train", "--data", "./nowhere.csv", "--debug")
     assert "Traceback" in result.err
     assert result.code == ExitCode.MISSING
+
+
+def test_a_dry_run_refuses_a_loop_that_cannot_hold_the_data(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfapp.training.calibration.free_memory", lambda: 1)
+    for dry in ((), ("--dry-run",)):
+        result = cli("train", *SMALL, "--set", "train.loop=resident", *dry)
+        refused(result, ExitCode.USAGE, "train.loop 'resident'", "0 MB are free", "'streaming'")
+    assert not (tmp_path / "runs").exists()

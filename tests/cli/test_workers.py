@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfapp.config import load_config
 from tfapp.errors import ExitCode, Interrupted, TfappError
-from tfapp.runs import Run
+from tfapp.runs import Run, claim_run
 from tfapp.training import workers
 from tfapp.training.workers import free_addresses, newest_step, supervise
 
@@ -71,6 +72,50 @@ def test_a_dry_run_waits_for_nobody(cli, monkeypatch):
     result = cli(*SMALL, "--dry-run")
     assert result.code == 0, result.err
     assert 'strategy = "multiworker"' in result.out
+
+
+def test_a_dry_run_shows_what_workers_would_train(cli, tmp_path):
+    result = cli(*SMALL, "--workers", "2", "--dry-run")
+    assert result.code == 0, result.err
+    assert 'strategy = "multiworker"' in result.out
+    assert 'loop = "streaming"' in result.out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch-size", "63"), "Use 62 or 64."),
+        (("--loss", "dice"), "'dice' is no mean over examples"),
+        (("--set", "train.loop=resident"), "train.loop 'resident' is for one device"),
+    ],
+)
+def test_a_dry_run_refuses_what_workers_would(cli, monkeypatch, words, said):
+    started = cli(*SMALL, "--workers", "2", *words, "--dry-run")
+    assert (started.code, started.out) == (ExitCode.USAGE, ""), started.err
+    assert said in started.err
+    monkeypatch.setenv("TF_CONFIG", TWO)
+    connected = cli(*SMALL, *words, "--dry-run")
+    assert (connected.code, connected.out) == (ExitCode.USAGE, ""), connected.err
+    assert said in connected.err
+
+
+def test_what_is_typed_for_the_terminal_reaches_the_workers(cli, tmp_path, monkeypatch):
+    claim_run(tmp_path / "runs", load_config(), name="mine")
+    commands = []
+
+    def keep(count, command, run, *, stop, tell):
+        commands.append((command(False), command(True)))
+        return 0
+
+    monkeypatch.setattr(workers, "supervise", keep)
+    typed = ("--workers", "2", "--debug", "--json", "--quiet")
+    assert cli("train", "--data", "iris", *typed).code == 0
+    assert cli("train", "--resume", "mine", *typed).code == 0
+    assert cli(*SMALL, "--workers", "2").code == 0
+    for begin, again in commands[:2]:
+        assert {"--debug", "--json", "--quiet"} <= set(begin) & set(again)
+    assert "--debug" not in commands[2][0]
 
 
 @pytest.fixture
@@ -139,9 +184,71 @@ def test_a_signal_is_handed_on_and_ends_with_its_code(play):
         ]
         == 143
     )
-    with pytest.raises(Interrupted, match="stopped; the newest checkpoint") as caught:
+    said = "stopped; the newest checkpoint of .*run is of step 3. Continue .* --workers 2"
+    with pytest.raises(Interrupted, match=said) as caught:
         play("time.sleep(60)", stop=lambda: ExitCode.INTERRUPTED)
     assert caught.value.exit_code == ExitCode.INTERRUPTED
+
+
+def test_a_checkpoint_that_is_not_there_is_not_named(play):
+    with pytest.raises(Interrupted, match=r"^stopped; nothing was saved yet\.$"):
+        play("time.sleep(60)", stop=lambda: ExitCode.INTERRUPTED)
+    with pytest.raises(TfappError, match="died 4 times before the first checkpoint"):
+        play("os.kill(os.getpid(), signal.SIGKILL)\n")
+
+
+def test_what_an_earlier_session_has_done_is_not_this_ones_work(play, tmp_path):
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "config.toml").touch()
+    run.write_json("status.json", {"state": "done", "pid": 1, "step": 20})
+    refused = f"sys.exit({ExitCode.USAGE:d})"
+    assert play(refused) == (ExitCode.USAGE, []), "the chief has said that it is complete"
+    die = "os.kill(os.getpid(), signal.SIGKILL)\n"
+    once = f"first = run / f'first{{index}}'\nif not first.exists():\n    first.touch()\n    {die}"
+    assert play(once) == (
+        0,
+        [
+            "worker 0 was ended by signal 9, worker 1 was ended by signal 9:"
+            " starting all 2 again from the beginning"
+        ],
+    )
+    on_its_way_out = f"(run / 'status.json').write_text('{{\"state\": \"done\"}}')\n{die}"
+    assert play(on_its_way_out) == (0, [])
+
+
+@pytest.mark.parametrize("code", [3, 120])
+def test_a_code_of_no_meaning_here_does_not_hide_the_error(play, code):
+    with pytest.raises(TfappError, match=r"^something odd$") as caught:
+        play(
+            "if index: print('error: something odd', file=sys.stderr)\n"
+            f"sys.exit({code} if index else {workers.LOST})"
+        )
+    assert caught.value.exit_code == ExitCode.FAILED
+
+
+def test_a_half_written_directory_does_not_block_its_name(play, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.toml.4711.tmp").write_text("seed")
+    assert play("sys.exit(run.exists())") == (0, [])
+
+
+def test_no_worker_is_left_when_the_next_cannot_be_started(tmp_path, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def start(command, **kwargs):
+        if started:
+            raise OSError("no more processes")
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **kwargs))
+        return started[0]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", start)
+    with pytest.raises(OSError, match="no more processes"):
+        supervise(2, lambda again: [], Run(tmp_path / "run"), stop=lambda: None, tell=print)
+    try:
+        assert started[0].poll() == -signal.SIGKILL
+    finally:
+        started[0].kill()
 
 
 TRAINED = (

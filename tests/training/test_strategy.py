@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,12 +15,13 @@ import tensorflow as tf
 
 from tfapp.config import load_config
 from tfapp.errors import ExitCode, MissingError, TfappError, UsageError
+from tfapp.training import strategy
 from tfapp.training.assembly import assemble
 from tfapp.training.calibration import choose_loop
 from tfapp.training.cluster import Cluster, check_batch, read_cluster, wait_for_all
 from tfapp.training.strategy import check_even, even_batch_size, find_place
 from tfapp.training.together import Together
-from tfapp.training.train import build_step
+from tfapp.training.train import build_step, plan_training
 from tfapp.training.workers import free_addresses
 
 WORKERS = ["a:2222", "b:2222"]
@@ -168,18 +170,6 @@ def test_several_replicas_take_the_streaming_loop_and_refuse_others(tmp_path):
             choose_loop(parts_with(loop), step)
 
 
-class Restless(keras.Model):
-    """Adds a loss for what a layer inside a layer gives out."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        inner = keras.layers.Dense(outputs, activity_regularizer="l2", name="uneasy")
-        self.wrapped = keras.Sequential([inner])
-
-    def call(self, x, training=False):
-        return self.wrapped(x)
-
-
 class Summed(keras.losses.SparseCategoricalCrossentropy):
     def __init__(self) -> None:
         super().__init__(from_logits=True, reduction="sum")
@@ -190,7 +180,6 @@ class Summed(keras.losses.SparseCategoricalCrossentropy):
     [
         ({"train.loss": "dice"}, "'dice' is no mean over examples"),
         ({"train.loss": f"{__name__}:Summed"}, "Summed' is no mean over examples"),
-        ({"model.name": f"{__name__}:Restless"}, "layer 'uneasy' adds a loss that grows"),
     ],
 )
 def test_a_loss_that_is_no_mean_of_its_parts_is_refused(tmp_path, settings, refusal):
@@ -217,3 +206,70 @@ def test_a_request_of_any_process_stops_all(monkeypatch):
     assert chief.settle(7, None) == (7, ExitCode.INTERRUPTED)
     assert chief.settle(7, ExitCode.TERMINATED) == (7, ExitCode.TERMINATED)
     assert chief.clock() < 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"train.loss": "dice"}, "'dice' is no mean over examples"),
+        ({"train.loop": "eager"}, "eager.*mirrored.*trains on 3"),
+        ({"data.batch_size": 64}, "Use 63 or 66"),
+    ],
+)
+def test_a_plan_for_several_devices_refuses_what_they_would(
+    tmp_path, monkeypatch, settings, refusal
+):
+    monkeypatch.setattr("tfapp.training.train.find_place", lambda *_, **__: ThreePlaces())
+    settings = {"data.source": "iris", "data.batch_size": 12} | settings
+    with pytest.raises(UsageError, match=refusal):
+        plan_training(load_config(overrides=settings), runs=tmp_path / "runs")
+
+
+def test_workers_that_are_not_connected_count_as_one_replica_each(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}, {"type": "worker", "index": 1}))
+    seen = find_place("multiworker", connect=False)
+    assert (seen.replicas, seen.workers, seen.devices, seen.is_chief) == (2, 2, 1, False)
+
+
+def has_loopback_of_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return socket.has_dualstack_ipv6()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_loopback_of_ipv6(), reason="this machine has no IPv6")
+def test_workers_see_one_another_by_ipv4_and_ipv6():
+    ports = [address.rpartition(":")[2] for address in free_addresses(3)]
+    addresses = (f"[::1]:{ports[0]}", f"[::1]:{ports[1]}", f"127.0.0.1:{ports[2]}")
+    done = Barrier(3)
+
+    def work(index):
+        wait_for_all(Cluster(addresses, index), seconds=5)
+        there = ("", int(ports[index]))
+        with socket.create_server(there, family=socket.AF_INET6, dualstack_ipv6=True):
+            done.wait(timeout=20)
+
+    with ThreadPoolExecutor(3) as pool:
+        for worker in [pool.submit(work, index) for index in range(3)]:
+            worker.result(timeout=20)
+
+
+def test_a_strategy_that_fails_leaves_sigterm_as_it_was(monkeypatch):
+    """What TensorFlow does to the handler is played by a stand-in."""
+
+    def take_and_fail(cluster_resolver):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(strategy, "wait_for_all", lambda cluster, seconds: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", take_and_fail)
+    monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}, {"type": "worker", "index": 0}))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(UsageError, match="comes too late"):
+            find_place("multiworker")
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)

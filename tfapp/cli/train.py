@@ -15,6 +15,7 @@ from tfapp.cli import options
 if TYPE_CHECKING:
     from tfapp.config import Config
     from tfapp.training.session import TrainedRun
+    from tfapp.training.train import Plan
 
 # Named option to config key.
 _KEYS = {
@@ -90,7 +91,7 @@ def train(
     CONFIG is a TOML file; without one the defaults train an MLP on digits. Later wins: defaults,
     file, TFAPP_TRAIN_... variables, --set, named options.
     """
-    flags = ["--json"] * as_json + ["--quiet"] * quiet
+    flags = ["--json"] * as_json + ["--quiet"] * quiet + ["--debug"] * _typed(context, "debug")
     if resume is not None:
         _refuse_with_resume(context, config, run_name, dry_run)
         changes = {key: named[option] for option, key in _KEYS.items() if _typed(context, option)}
@@ -101,13 +102,13 @@ def train(
         if force:
             raise click.UsageError("--force goes with --resume: a new run has no past.", context)
         checked = _load(context, config, assignments, named)
-        if workers and not dry_run:
+        if dry_run:
+            _show_plan(_plan(checked, runs, run_name, workers), as_json)
+            return
+        if workers:
             from tfapp.cli.workers import train_with_workers
 
             context.exit(train_with_workers(workers, checked, runs, run_name, flags))
-        if dry_run:
-            _show_plan(checked, runs, run_name, as_json)
-            return
         result = _train(checked, runs, run_name, quiet)
     if result.worker == 0:
         _show(result, as_json, quiet)
@@ -228,19 +229,33 @@ def _as_worker() -> Iterator[None]:
         raise click.exceptions.Exit(LOST) from None
 
 
-def _show_plan(config: Config, runs: Path | None, name: str | None, as_json: bool) -> None:
-    from tfapp.cli.console import print_json, print_pairs
+def _plan(config: Config, runs: Path | None, name: str | None, workers: int | None) -> Plan:
     from tfapp.cli.quiet import load_tensorflow
+    from tfapp.cli.workers import check_workers
     from tfapp.data.sources import find_source
     from tfapp.runs import check_free
     from tfapp.settings import data_folder, runs_folder
+    from tfapp.training.cluster import Cluster
 
+    if workers:
+        check_workers(workers, config)
     find_source(config.data.source, data_folder())
     check_free(runs_folder(runs), name)
     load_tensorflow()
-    from tfapp.training.train import plan_training
+    from tfapp.training.strategy import find_place, unconnected
+    from tfapp.training.train import plan_on
 
-    plan = plan_training(config, runs=runs)
+    if workers:
+        cluster = Cluster(tuple(f"worker {index}" for index in range(workers)), 0)
+        place = unconnected(cluster, f"--workers {workers}")
+    else:
+        place = find_place(config.train.strategy, connect=False)
+    return plan_on(place, config, runs=runs)
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    from tfapp.cli.console import print_json, print_pairs
+
     if as_json:
         print_json(plan)
         return

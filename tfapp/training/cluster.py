@@ -153,7 +153,7 @@ def _answering(address: str) -> Iterator[None]:
     """Answers at this worker's address until TensorFlow does it."""
     port = int(address.rpartition(":")[2])
     try:
-        server = socket.create_server(("", port))
+        server = _listen(port)
     except OSError as error:
         raise UsageError(
             f"port {port} of this worker cannot be opened: {error.strerror}. Is another training"
@@ -175,6 +175,13 @@ def _answering(address: str) -> Iterator[None]:
             server.shutdown(socket.SHUT_RDWR)
         server.close()
         thread.join()
+
+
+def _listen(port: int) -> socket.socket:
+    """Listens for IPv4, and for IPv6 where there is such a thing."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def _answers(address: str) -> bool:

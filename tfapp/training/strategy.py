@@ -46,8 +46,8 @@ class Place:
 
     @property
     def replicas(self) -> int:
-        """Copies of the model, over all processes."""
-        return int(self.strategy.num_replicas_in_sync)
+        """Copies of the model, over all processes; at least one each where none is connected."""
+        return max(int(self.strategy.num_replicas_in_sync), self.workers)
 
     @property
     def worker(self) -> int:
@@ -81,7 +81,8 @@ def find_place(name: str, *, connect: bool = True) -> Place:
     Args:
         name: From `names.STRATEGIES`, or `auto`: the TPU of TPU_NAME, else the machines of
             TF_CONFIG, else all GPUs if there are several, else one device.
-        connect: False to look only: of other machines and TPUs there is then no strategy.
+        connect: False to look only: of other machines and TPUs there is then no strategy, and
+            of TPUs no number of replicas.
 
     Raises:
         UsageError: They are not there, or TF_CONFIG is wrong.
@@ -90,7 +91,9 @@ def find_place(name: str, *, connect: bool = True) -> Place:
     if cpu_devices() > 1:
         _split_cpu(cpu_devices())
     name, reason = _settle(name)
-    if not connect and name in ("multiworker", "tpu"):
+    if not connect and name == "multiworker":
+        return unconnected(read_cluster(cluster_description()), reason)
+    if not connect and name == "tpu":
         return Place(name, reason, tf.distribute.get_strategy())
     match name:
         case "one":
@@ -104,6 +107,16 @@ def find_place(name: str, *, connect: bool = True) -> Place:
         case "tpu":
             return Place("tpu", reason, _tpu(tpu_name()))
     raise UnknownName("strategy", name, (*names.STRATEGIES, "auto"))
+
+
+def unconnected(cluster: Cluster, reason: str) -> Place:
+    """Returns the place of workers that need not be there yet, to see what they would refuse.
+
+    Args:
+        cluster: All workers; only their number matters.
+        reason: One line for people.
+    """
+    return Place("multiworker", reason, tf.distribute.get_strategy(), cluster)
 
 
 def check_even(examples: int, batch_size: int) -> None:
@@ -227,9 +240,11 @@ def _multiworker(cluster: Cluster) -> Any:
 def _own_handlers() -> Iterator[None]:
     """Puts back how this process takes SIGTERM, which TensorFlow keeps for itself."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @cache

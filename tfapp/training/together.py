@@ -123,6 +123,9 @@ def name_run(place: Place, run: Run | None = None) -> str:
     Args:
         place: The processes; with one of them nothing needs telling.
         run: Given by the chief.
+
+    Raises:
+        WorkerLost: Another worker of the cluster is gone.
     """
     path = str(run.path.absolute()) if run else ""
     if not place.cluster:

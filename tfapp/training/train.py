@@ -23,7 +23,7 @@ from tfapp.training.replicas import ReplicatedStep
 from tfapp.training.restore import describe_data
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import Session, TrainedRun
-from tfapp.training.strategy import find_place
+from tfapp.training.strategy import Place, find_place
 from tfapp.training.tape import TapeStep
 from tfapp.training.together import name_run, without_lost_workers
 from tfapp.training.writers import LogFile, MetricsFile, MultiWriter, TensorBoard, Writer
@@ -67,7 +67,26 @@ def plan_training(
     """
     config = config or Config()
     place = find_place(config.train.strategy, connect=False)
+    return plan_on(place, config, runs=runs, data_dir=data_dir)
+
+
+def plan_on(
+    place: Place,
+    config: Config,
+    *,
+    runs: str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> Plan:
+    """Does what `plan_training` does, for devices that need not be connected.
+
+    Raises:
+        TfappError: What `train_model` would raise before its first step.
+    """
     parts = assemble(config, data_dir=data_folder(data_dir), place=place)
+    step = build_step(parts)
+    # One device and `auto`: nothing would be refused, the loops only timed.
+    if place.replicas > 1 or config.train.loop != "auto":
+        parts = parts.with_loop(choose_loop(parts, step).name)
     splits = parts.splits
     return Plan(
         config=to_toml(parts.config),

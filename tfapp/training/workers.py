@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from tfapp.errors import ExitCode, Interrupted, TfappError
 from tfapp.runs import Run
@@ -69,26 +69,23 @@ def supervise(
 
     Raises:
         TfappError: What went wrong in a worker that nobody has heard yet.
-        Interrupted: `stop` gave a code before anything was saved.
+        Interrupted: `stop` gave a code, and the chief ended without a word about it.
     """
+    before = run.read_json("status.json")
     without_progress, step = 0, newest_step(run)
     while True:
         resume = (run.path / "config.toml").exists()
         if not resume and run.path.exists():
-            run.path.rmdir()  # killed between making and filling it
-        codes = _run_once(count, command(resume), run, stop)
-        if (ended := _verdict(codes, run, stop())) is not None:
+            _remove_empty(run)
+        endings = _run_once(count, command(resume), run, stop)
+        if (ended := _verdict(endings, run, before, stop())) is not None:
             return ended
-        before, step = step, newest_step(run)
-        without_progress = without_progress + 1 if step <= before else 0
+        last, step = step, newest_step(run)
+        without_progress = without_progress + 1 if step <= last else 0
         if without_progress > MOST_RESTARTS:
-            raise TfappError(
-                f"workers died {without_progress} times without a new checkpoint after step"
-                f" {max(step, 0)} ({_describe(codes)}). See {run.path / 'log.txt'}; a smaller model"
-                " or data.batch_size needs less memory."
-            )
+            raise _no_progress(run, without_progress, endings)
         where = f"from step {step}" if step >= 0 else "from the beginning"
-        tell(f"{_describe(codes)}: starting all {count} again {where}")
+        tell(f"{_describe(endings)}: starting all {count} again {where}")
 
 
 def newest_step(run: Run) -> int:
@@ -106,6 +103,13 @@ def free_addresses(count: int) -> tuple[str, ...]:
         return tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)
 
 
+def _remove_empty(run: Run) -> None:
+    """Removes the directory of a chief that was killed between making and filling it."""
+    for half in run.path.glob(".config.toml.*.tmp"):
+        half.unlink()
+    run.path.rmdir()
+
+
 @dataclass(frozen=True)
 class _Ending:
     """How a worker ended: its exit code, and the errors that it wrote where nobody reads."""
@@ -120,9 +124,12 @@ def _run_once(
 ) -> list[_Ending]:
     """Runs all workers until all have ended."""
     with ExitStack() as stack:
-        addresses = free_addresses(count)
-        workers = [_start(Cluster(addresses, index), words, stack) for index in range(count)]
+        workers: list[Worker] = []
         stack.callback(_kill, workers)  # whatever happens here
+        addresses = free_addresses(count)
+        for index in range(count):
+            # One by one, so that the first is known when the second cannot be started.
+            workers.append(_start(Cluster(addresses, index), words, stack))  # noqa: PERF401
         return _watch(workers, run, stop)
 
 
@@ -185,26 +192,54 @@ def _ending_of(worker: Worker, ours: bool) -> _Ending:
     return _Ending(worker.process.returncode, errors, ours)
 
 
-def _verdict(endings: Sequence[_Ending], run: Run, request: ExitCode | None) -> int | None:
-    """Returns the exit code if this was the end; `None` if they are to be started again."""
+def _verdict(
+    endings: Sequence[_Ending], run: Run, before: dict[str, Any], request: ExitCode | None
+) -> int | None:
+    """Returns the exit code if this was the end; `None` if they are to be started again.
+
+    Args:
+        endings: The chief's first.
+        run: What they trained.
+        before: Its `status.json` before the first start.
+        request: What the supervisor was asked by a signal.
+    """
     chief, *others = endings
-    if chief.code == ExitCode.DONE:
-        return ExitCode.DONE
-    if run.read_json("status.json").get("state") in ("done", "stopped early"):
-        return ExitCode.DONE  # killed on its way out
-    if chief.code == request or (chief.code > 0 and chief.code != LOST):
+    if chief.code == ExitCode.DONE or (chief.code > 0 and chief.code != LOST):
         return chief.code
+    status = run.read_json("status.json")
+    # As it was before, it tells of an earlier session that has trained fewer epochs.
+    if status != before and status.get("state") in ("done", "stopped early"):
+        return ExitCode.DONE  # killed on its way out
     if request is not None:
-        raise Interrupted(
-            f"stopped; the newest checkpoint of {run.path} is of step {max(newest_step(run), 0)}.",
-            request,
-        )
+        raise _stopped(run, len(endings), request)
     own = [e for e in others if e.code > 0 and e.code != LOST and not e.ours]
     if own and not _was_killed(endings):
         error = TfappError(own[0].errors or f"a worker ended with exit code {own[0].code}")
-        error.exit_code = ExitCode(own[0].code)
+        # Python has codes of its own, e.g. 120, and so have a user's modules.
+        known = own[0].code in set(ExitCode)
+        error.exit_code = ExitCode(own[0].code) if known else ExitCode.FAILED
         raise error
     return None
+
+
+def _no_progress(run: Run, times: int, endings: Sequence[_Ending]) -> TfappError:
+    step = newest_step(run)
+    after = f"without a new checkpoint after step {step}"
+    return TfappError(
+        f"workers died {times} times {after if step >= 0 else 'before the first checkpoint'}"
+        f" ({_describe(endings)})."
+        f" See {run.path / 'log.txt'}; a smaller model or data.batch_size needs less memory."
+    )
+
+
+def _stopped(run: Run, count: int, request: ExitCode) -> Interrupted:
+    if (step := newest_step(run)) < 0:
+        return Interrupted("stopped; nothing was saved yet.", request)
+    return Interrupted(
+        f"stopped; the newest checkpoint of {run.path} is of step {step}."
+        f" Continue with: tfapp train --resume {run.path} --workers {count}",
+        request,
+    )
 
 
 def _was_killed(endings: Sequence[_Ending]) -> bool:
