@@ -32,7 +32,7 @@ from tfapp.training.tape import TapeStep
 _KINDS = {
     "check for NaN and Inf": r"/check/",
     "metrics": r"/metrics/",
-    "optimizer": r"/(adam|SGD)/",
+    "optimizer": r"/(adam|sgd|SGD)/",
     "matrix products and convolutions": r"MatMul|convolution",
     "batch and scaling": r"/batch/|preprocess/|GetNext",
     "batch normalization": r"/norm_\d",
