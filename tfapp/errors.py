@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    DIFFERS = 3
     MISSING = 4
     DIVERGED = 5
     INTERRUPTED = 130

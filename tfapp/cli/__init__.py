@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Predict with a run or a SavedModel.",
     "export": "Write a run's model as the next numbered SavedModel.",
     "bench": "Measure how fast training is, beside other ways to do the same.",
+    "compare": "Run a program on several engines and compare every step.",
     "data": "List, show and prepare data sets.",
     "models": "List and show models.",
     "runs": "List, show and compare runs.",

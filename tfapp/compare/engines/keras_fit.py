@@ -1,0 +1,232 @@
+"""Keras: a model, compiled and trained by `fit`.
+
+`fit` tells only a loss that is rounded and averaged on its way to the log. So the training step
+keeps the loss and the gradients it has used in variables, and a callback reads them, and the
+weights, after every batch. B is the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfapp.compare.engines.losses import EPSILON, MOMENTUM
+from tfapp.compare.task import Task
+from tfapp.compare.trace import Array, Step
+
+# Steps of one call of `fit`: as many are held in memory.
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kind of program looks in Keras.
+
+    Attributes:
+        build: Makes the model from the shape of one example.
+        loss: Of targets and predictions.
+        names: The program's names of the model's weights, in Keras's order.
+        pair: Cuts a batch of the program into features and targets.
+    """
+
+    build: Callable[[tuple[int, ...]], keras.Model]
+    loss: Any
+    names: tuple[str, ...]
+    pair: Callable[[Mapping[str, Array]], tuple[Array, Array]]
+
+
+def run(task: Task) -> Iterator[Step]:
+    """Yields the steps of `fit`, which is called for 32 of them at a time."""
+    form = _FORMS[task.program.kind]
+    features, _ = form.pair(task.batch(0))
+    model = form.build(features.shape[1:])
+    weights = dict(zip(form.names, model.weights, strict=True))
+    for name, variable in weights.items():
+        variable.assign(task.arrays.weights[name])
+    optimizer = keras.optimizers.SGD(task.program.learning_rate)
+    model.compile(optimizer, form.loss, jit_compile=False)
+    reader = Reader(weights)
+    for start in range(0, task.steps, CHUNK):
+        numbers = range(start, min(start + CHUNK, task.steps))
+        batches = Batches([form.pair(task.batch(number)) for number in numbers])
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[reader])
+        yield from reader.take()
+
+
+class RecordedModel(keras.Model):
+    """A model of layers whose training step keeps its loss and gradients."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Does what Keras's own step does, and keeps what it has used.
+
+        Args:
+            data: Features `[B, ...]` and targets `[B, ...]`.
+        """
+        features, targets = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(features, targets, self(features, training=True))
+        gradients = tape.gradient(loss, [v.value for v in self.trainable_variables])
+        for kept, value in zip(self.kept, (loss, *gradients), strict=True):
+            kept.assign(value)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+    def make_room(self) -> None:
+        """Makes the variables that keep the loss and the gradients."""
+        shapes = [(), *(variable.shape for variable in self.trainable_variables)]
+        self.kept = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+
+
+class Reader(keras.callbacks.Callback):
+    """Reads a step after every batch.
+
+    Args:
+        weights: The model's variables by the program's names.
+    """
+
+    def __init__(self, weights: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._weights = weights
+        self._steps: list[Step] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Adds the step that has just been done."""
+        loss, *gradients = (kept.numpy() for kept in self.model.kept)
+        trained = [name for name, variable in self._weights.items() if variable.trainable]
+        values = {name: np.array(variable) for name, variable in self._weights.items()}
+        self._steps.append(Step(loss, dict(zip(trained, gradients, strict=True)), values))
+
+    def take(self) -> list[Step]:
+        """Returns the steps read since the last call."""
+        taken, self._steps = self._steps, []
+        return taken
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches in their order.
+
+    Args:
+        batches: Features and targets of each.
+    """
+
+    def __init__(self, batches: list[tuple[Array, Array]]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        """Returns one of them."""
+        return self._batches[index]
+
+
+class Polynomial(keras.layers.Layer):
+    """The cost c0 w^2 + c1 w + c2 of one weight, for coefficients `[B, 3]`."""
+
+    def build(self, shape: Any) -> None:
+        """Makes the weight."""
+        self.w = self.add_weight(shape=(), initializer="zeros", name="w")
+
+    def call(self, coefficients: Any) -> Any:
+        """Returns `[B]` costs."""
+        c0, c1, c2 = coefficients[:, 0], coefficients[:, 1], coefficients[:, 2]
+        return c0 * self.w**2 + c1 * self.w + c2
+
+
+def build_polynomial(shape: tuple[int, ...]) -> keras.Model:
+    """Builds the cost as a model."""
+    return _sequence(shape, [Polynomial()])
+
+
+def build_two_layer(shape: tuple[int, ...]) -> keras.Model:
+    """Builds two dense layers without biases.
+
+    The program says maximum(x, 0), whose gradient at exactly 0 is 1; that of relu is 0.
+    """
+    dense, maximum = keras.layers.Dense, keras.ops.maximum
+    first = dense(100, activation=lambda x: maximum(x, 0), use_bias=False)
+    return _sequence(shape, [first, dense(1000, use_bias=False)])
+
+
+def build_mlp(shape: tuple[int, ...]) -> keras.Model:
+    """Builds three dense layers."""
+    dense = keras.layers.Dense
+    return _sequence(
+        shape, [dense(256, activation="relu"), dense(128, activation="relu"), dense(10)]
+    )
+
+
+def build_cnn(shape: tuple[int, ...]) -> keras.Model:
+    """Builds convolution, normalization, relu, pooling and a dense layer."""
+    layers = keras.layers
+    return _sequence(
+        shape,
+        [
+            layers.Conv2D(8, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(10),
+        ],
+    )
+
+
+def squared_sum(targets: Any, predictions: Any) -> Any:
+    """Returns `[B]` sums of a row's squared errors; `fit` takes their mean."""
+    return keras.ops.sum((predictions - targets) ** 2, axis=-1)
+
+
+def itself(targets: Any, predictions: Any) -> Any:
+    """Returns the predictions `[B]`, which are costs already."""
+    return predictions
+
+
+def _sequence(shape: tuple[int, ...], layers: list[Any]) -> keras.Model:
+    inputs = x = keras.Input(shape)
+    for layer in layers:
+        x = layer(x)
+    model = RecordedModel(inputs, x)
+    model.make_room()
+    return model
+
+
+def _coefficients(batch: Mapping[str, Array]) -> tuple[Array, Array]:
+    return batch["coefficients"].reshape(1, 3), np.zeros(1, np.float32)
+
+
+def _pair(batch: Mapping[str, Array]) -> tuple[Array, Array]:
+    return batch["x"], batch["y"]
+
+
+def _one_hot(batch: Mapping[str, Array]) -> tuple[Array, Array]:
+    return batch["images"], np.eye(10, dtype=np.float32)[batch["labels"]]
+
+
+def _labels(batch: Mapping[str, Array]) -> tuple[Array, Array]:
+    return batch["images"], batch["labels"]
+
+
+_POLYNOMIAL = Form(build_polynomial, itself, ("w",), _coefficients)
+_FORMS: Mapping[str, Form] = {
+    "polynomial": _POLYNOMIAL,
+    "fed polynomial": _POLYNOMIAL,
+    "two-layer": Form(build_two_layer, squared_sum, ("w1", "w2"), _pair),
+    "mlp": Form(build_mlp, "mean_squared_error", ("w1", "b1", "w2", "b2", "w3", "b3"), _one_hot),
+    "cnn": Form(
+        build_cnn,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        (
+            *("conv/kernel", "bn/gamma", "bn/beta", "bn/moving_mean", "bn/moving_variance"),
+            *("dense/kernel", "dense/bias"),
+        ),
+        _labels,
+    ),
+}

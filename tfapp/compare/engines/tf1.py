@@ -1,0 +1,66 @@
+"""TF1: a graph and a session, built by the package of TF1 programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from legacy_tf1 import coefficients, computation_graph, quadratic, raw_mlp, small_cnn, two_layer
+from legacy_tf1.training import TrainingGraph, train
+from tfapp.compare.task import Task
+from tfapp.compare.trace import Array, Step
+
+
+def run(task: Task) -> Iterator[Step]:
+    """Yields the steps of a session that lasts as long as the iteration."""
+    training = _BUILDERS[task.program.kind](task)
+    for step in train(training, task.steps, grappler=task.grappler):
+        yield Step(step.loss, step.gradients, step.weights)
+
+
+def _polynomial(task: Task) -> TrainingGraph:
+    start = float(task.arrays.weights["w"])
+    return quadratic.build(start, _column(task), task.program.learning_rate)
+
+
+def _fed_polynomial(task: Task) -> TrainingGraph:
+    return coefficients.build(task.arrays.weights["w"], _column(task), task.program.learning_rate)
+
+
+def _column(task: Task) -> list[float]:
+    column: list[float] = task.arrays.data["coefficients"].ravel().tolist()
+    return column
+
+
+def _sum(task: Task) -> TrainingGraph:
+    return computation_graph.build(*(task.arrays.data[name] for name in "xyz"))
+
+
+def _two_layer(task: Task) -> TrainingGraph:
+    data, weights = task.arrays.data, task.arrays.weights
+    rate = task.program.learning_rate
+    return two_layer.build(data["x"], data["y"], weights["w1"], weights["w2"], rate)
+
+
+def _mlp(task: Task) -> TrainingGraph:
+    return raw_mlp.build(*_images(task))
+
+
+def _cnn(task: Task) -> TrainingGraph:
+    return small_cnn.build(*_images(task))
+
+
+def _images(task: Task) -> tuple[Array, Array, Mapping[str, Array], int, float]:
+    """Returns images, labels, weights, batch size and learning rate."""
+    data, program = task.arrays.data, task.program
+    size = program.batch_size or len(data["labels"])
+    return data["images"], data["labels"], task.arrays.weights, size, program.learning_rate
+
+
+_BUILDERS: Mapping[str, Callable[[Task], TrainingGraph]] = {
+    "polynomial": _polynomial,
+    "fed polynomial": _fed_polynomial,
+    "sum": _sum,
+    "two-layer": _two_layer,
+    "mlp": _mlp,
+    "cnn": _cnn,
+}

@@ -1,0 +1,77 @@
+"""What a comparison comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfapp.compare.parity import Parity, Tolerance
+
+# `cannot`: the engine does not compute this program. Neither it nor `missing` was compared.
+Status = Literal["reference", "inside", "outside", "cannot", "missing"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one program.
+
+    Attributes:
+        engine: Its name.
+        status: Whether it stayed inside its tolerance, or why it was not compared.
+        detail: What left the tolerance first, or why the engine was not compared.
+        tolerance: What it had to keep; `None` if it was not compared.
+        parity: How far it was from the reference; `None` if it was not compared.
+    """
+
+    engine: str
+    status: Status
+    detail: str = ""
+    tolerance: Tolerance | None = None
+    parity: Parity | None = None
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """All engines on one program.
+
+    Attributes:
+        program: Its name.
+        about: What it computes.
+        steps: How many were compared.
+        reference: The engine that all others were compared with.
+        first_loss: Of the reference.
+        last_loss: Of the reference, before its last update.
+        rows: The reference, then the others.
+    """
+
+    program: str
+    about: str
+    steps: int
+    reference: str
+    first_loss: float
+    last_loss: float
+    rows: tuple[Row, ...]
+
+    def row(self, engine: str) -> Row:
+        """Returns the row of an engine.
+
+        Raises:
+            KeyError: It did not take part.
+        """
+        rows = {row.engine: row for row in self.rows}
+        return rows[engine]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A whole comparison.
+
+    Attributes:
+        agrees: Whether every engine that was compared stayed inside its tolerance.
+        exact: Whether every bit had to be equal, with Grappler off.
+        programs: One result each.
+    """
+
+    agrees: bool
+    exact: bool
+    programs: tuple[ProgramResult, ...]

@@ -1,0 +1,102 @@
+"""Who can compute a program: a plain table, so that a typo is answered at once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tfapp.errors import UnknownName
+
+if TYPE_CHECKING:
+    from tfapp.compare.task import Task
+    from tfapp.compare.trace import Step
+
+    Run = Callable[[Task], Iterator[Step]]
+
+DEFAULT_REFERENCE = "tf1"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute.
+
+    Attributes:
+        name: What it is asked for by.
+        path: Where the function is that takes a `Task` and yields its steps, `module:function`.
+        about: What it does, in a few words.
+        cannot: Kinds of programs that it does not compute, each with the reason.
+        exact: Whether it takes part where every bit must be equal.
+        module: What must be installed besides tfapp.
+        extra: The extra of tfapp that installs it.
+    """
+
+    name: str
+    path: str
+    about: str
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
+    module: str | None = None
+    extra: str | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """How to install what is missing; `None` if nothing is."""
+        if self.module is None or importlib.util.find_spec(self.module) is not None:
+            return None
+        return f"not installed: pip install 'tfapp[{self.extra}]'"
+
+    def load(self) -> Run:
+        """Imports the function, and with it the framework."""
+        module, _, name = self.path.partition(":")
+        run: Any = getattr(importlib.import_module(module), name)
+        return run
+
+
+_ENGINES = "tfapp.compare.engines"
+
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine
+    for engine in (
+        Engine("tf1", f"{_ENGINES}.tf1:run", "a graph and a session of tf.compat.v1", exact=True),
+        Engine("eager", f"{_ENGINES}.tape:run_eager", "a tape, operation by operation", exact=True),
+        Engine(
+            "function", f"{_ENGINES}.tape:run_function", "the same step in tf.function", exact=True
+        ),
+        Engine("xla", f"{_ENGINES}.tape:run_xla", "the same step compiled by XLA"),
+        Engine(
+            "keras_fit",
+            f"{_ENGINES}.keras_fit:run",
+            "a Keras model trained by fit, without XLA",
+            cannot={"sum": "it has no weights, so there is nothing to fit"},
+        ),
+        Engine(
+            "torch",
+            f"{_ENGINES}.torch_autograd:run",
+            "PyTorch's autograd",
+            module="torch",
+            extra="torch",
+        ),
+        Engine(
+            "numpy",
+            f"{_ENGINES}.by_hand:run",
+            "NumPy, gradients by hand",
+            cannot={"cnn": "no gradient of a convolution is written by hand"},
+        ),
+    )
+}
+
+
+def find_engines(names: Iterable[str]) -> list[Engine]:
+    """Returns engines by name, each once; all of them when no name is given.
+
+    Raises:
+        UnknownName: With the nearest known name.
+    """
+    chosen = list(dict.fromkeys(names)) or list(ENGINES)
+    for name in chosen:
+        if name not in ENGINES:
+            raise UnknownName("engine", name, ENGINES)
+    return [ENGINES[name] for name in chosen]
