@@ -7,12 +7,15 @@ TensorFlow. Tests hold them equal to what Keras itself offers.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfapp.errors import UnknownName, UsageError
+
+_Thing = TypeVar("_Thing")
 
 MODELS: Mapping[str, str] = {
     "cnn": "tfapp.models.cnn:CNN",
@@ -179,6 +182,31 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
             known,
             f"For your own, give an import path such as 'mypackage.{plural}:Mine'.",
         )
+
+
+def choose(kind: str, wanted: Iterable[str], known: Mapping[str, _Thing]) -> list[_Thing]:
+    """Returns things by name, each once and in the order asked for; all when no name is given.
+
+    Args:
+        kind: What they are, in one word.
+        wanted: Names.
+        known: All there are.
+
+    Raises:
+        UnknownName: With the nearest known name.
+    """
+    names = list(dict.fromkeys(wanted)) or list(known)
+    for name in names:
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    return [known[name] for name in names]
+
+
+def missing_extra(module: str | None, extra: str | None) -> str | None:
+    """Returns how to install a module that an extra of tfapp brings; `None` if it is there."""
+    if module is None or importlib.util.find_spec(module) is not None:
+        return None
+    return f"not installed: pip install 'tfapp[{extra}]'"
 
 
 def is_import_path(name: str) -> bool:

@@ -127,7 +127,7 @@ def test_whoever_fails_is_a_row_and_the_rest_goes_on():
 
 
 def test_what_is_not_installed_says_how(monkeypatch):
-    monkeypatch.setattr(roster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     _, rows = run("torch", "Right")
     assert rows["torch"].status == "not installed"
     assert rows["torch"].detail == "not installed: pip install 'tfapp[torch]'"

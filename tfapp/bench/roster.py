@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfapp.bench.workloads import WORKLOADS, Architecture, Workload
 from tfapp.errors import UnknownName, UsageError
-from tfapp.names import is_import_path
+from tfapp.names import choose, is_import_path, missing_extra
 
 DENSE: tuple[Architecture, ...] = ("mlp", "two_layer")
 WITH_PRODUCTS: tuple[Architecture, ...] = (*DENSE, "cnn")
@@ -49,9 +48,7 @@ class Entry:
     @property
     def missing(self) -> str | None:
         """How to install what is missing; `None` if nothing is."""
-        if self.module is None or importlib.util.find_spec(self.module) is not None:
-            return None
-        return f"not installed: pip install 'tfapp[{self.extra}]'"
+        return missing_extra(self.module, self.extra)
 
 
 def _entry(name: str, path: str, about: str, **options: object) -> Entry:
@@ -163,11 +160,7 @@ def find_workloads(names: Iterable[str]) -> list[Workload]:
     Raises:
         UnknownName: With the nearest known name.
     """
-    chosen = list(dict.fromkeys(names)) or list(WORKLOADS)
-    for name in chosen:
-        if name not in WORKLOADS:
-            raise UnknownName("workload", name, WORKLOADS)
-    return [WORKLOADS[name] for name in chosen]
+    return choose("workload", names, WORKLOADS)
 
 
 def find_contenders(names: Iterable[str]) -> list[Entry]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tfapp.errors import UnknownName
+from tfapp.names import choose, missing_extra
 
 if TYPE_CHECKING:
     from tfapp.compare.task import Task
@@ -44,9 +43,7 @@ class Engine:
     @property
     def missing(self) -> str | None:
         """How to install what is missing; `None` if nothing is."""
-        if self.module is None or importlib.util.find_spec(self.module) is not None:
-            return None
-        return f"not installed: pip install 'tfapp[{self.extra}]'"
+        return missing_extra(self.module, self.extra)
 
     def load(self) -> Run:
         """Imports the function, and with it the framework."""
@@ -95,8 +92,4 @@ def find_engines(names: Iterable[str]) -> list[Engine]:
     Raises:
         UnknownName: With the nearest known name.
     """
-    chosen = list(dict.fromkeys(names)) or list(ENGINES)
-    for name in chosen:
-        if name not in ENGINES:
-            raise UnknownName("engine", name, ENGINES)
-    return [ENGINES[name] for name in chosen]
+    return choose("engine", names, ENGINES)
