@@ -102,8 +102,8 @@ def _read_part(folder: Path, part: str) -> RawPart:
         path = find_idx(folder, part, kind)
         if path is None:
             raise MissingError(
-                f"{folder} holds IDX files but no {part}-{kind}-idx{axes}-ubyte (.gz or not);"
-                " images and labels belong together."
+                f"{folder} has no {part}-{kind}-idx{axes}-ubyte (.gz or not). A folder of IDX files"
+                " has images and labels of each part."
             )
         paths[kind], arrays[kind] = path, read_idx_file(path)
         if arrays[kind].ndim != axes:
