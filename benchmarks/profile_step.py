@@ -34,7 +34,7 @@ _KINDS = {
     "metrics": r"/metrics/",
     "optimizer": r"/(adam|sgd|SGD)/",
     "matrix products and convolutions": r"MatMul|convolution",
-    "batch and scaling": r"/batch/|preprocess/|GetNext",
+    "batch and scaling": r"Gather|preprocess/|GetNext",
     "batch normalization": r"/norm_\d",
     "pooling": r"/pool_\d",
     "relu and biases": r"Relu|relu|BiasAdd",
@@ -113,7 +113,7 @@ def _events(file: Path) -> Iterator[tuple[str, float]]:
 def _names_in_program(loop: ResidentLoop) -> dict[str, str]:
     """Returns the names in the graph of what XLA's program is made of, without its loop."""
     place = tf.constant(0), tf.constant(1)
-    arguments = (loop._features, loop._labels, loop._order, *place, loop._batch_size)
+    arguments = (loop._features, loop._labels, loop._order_of(0), *place, loop._batch_size)
     program = loop._run.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
     found = re.finditer(r'%([\w.-]+) = \S+ ([\w-]+)\(.*?op_name="([^"]+)"', program)
     return {name: path for name, kind, path in (m.groups() for m in found) if kind != "while"}

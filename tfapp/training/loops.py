@@ -28,6 +28,10 @@ from tfapp.losses import TaskLoss
 from tfapp.metrics import MetricSet
 from tfapp.models.predictor import Predictor
 
+# The orders of so many epochs are drawn at once, of large splits fewer: up to so many indices.
+_MOST_EPOCHS = 16
+_INDICES = 100_000
+
 
 class Step(Protocol):
     """One update from one batch."""
@@ -148,8 +152,8 @@ class ResidentLoop:
         # Moved to the first accelerator, if there is one; on a CPU nothing is copied.
         self._features, self._labels = (tf.identity(array) for array in split.tensors)
         self._next_step = 0
-        self._drawn_epoch: int | None = None
-        self._order: tf.Tensor
+        self._epochs_together = max(1, min(_MOST_EPOCHS, _INDICES // split.size))
+        self._orders: dict[int, tf.Tensor] = {}  # by epoch
         self._variables: dict[int, Sequence[tf.Variable]] = {}  # by size of the batch
 
     def start(self, step: int) -> None:
@@ -170,13 +174,13 @@ class ResidentLoop:
     def _run_equal_batches(self, num_steps: int) -> LoopResult:
         """Runs to the end of the epoch, or up to its last batch where that one is smaller."""
         epoch, first = divmod(self._next_step, steps_per_epoch(self._size, self._batch_size))
-        self._draw(epoch)
+        whole_order = self._order_of(epoch)
         whole, rest = divmod(self._size, self._batch_size)
         if first < whole:
-            batch_size, order = self._batch_size, self._order
+            batch_size, order = self._batch_size, whole_order
             num_steps = min(num_steps, whole - first)
         else:
-            batch_size, order = rest, self._order[whole * self._batch_size :]
+            batch_size, order = rest, whole_order[whole * self._batch_size :]
             first, num_steps = 0, 1
         begin = tf.constant(first * batch_size, tf.int32)
         batches = (self._features, self._labels, order, begin)
@@ -198,11 +202,18 @@ class ResidentLoop:
             self._run(*batches, steps, batch_size)
         return LoopResult(int(steps), bool(finite))
 
-    def _draw(self, epoch: int) -> None:
-        if epoch != self._drawn_epoch:
-            order = epoch_order(self._size, self._seed, tf.constant(epoch, tf.int64))
-            self._order = tf.cast(order, tf.int32)
-            self._drawn_epoch = epoch
+    def _order_of(self, epoch: int) -> tf.Tensor:
+        if epoch not in self._orders:
+            orders = self._draw(tf.constant(epoch, tf.int64))
+            self._orders = dict(enumerate(orders, epoch))
+        return self._orders[epoch]
+
+    @tf.function
+    def _draw(self, epoch: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the orders `[N]` of some epochs from `epoch` on: a call costs more than few."""
+        epochs = range(self._epochs_together)
+        orders = [epoch_order(self._size, self._seed, epoch + i) for i in epochs]
+        return [tf.cast(order, tf.int32) for order in orders]
 
     @tf.function(jit_compile=True)
     def _run(
