@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tfapp.bench import roster
 from tfapp.bench.memory import Memory, MemoryPoint
 from tfapp.bench.results import Machine, Row, rank
 from tfapp.bench.sweep import PointResult, Sweep
@@ -49,7 +48,7 @@ def test_two_contenders_are_compared(cli, tmp_path):
 
 
 def test_the_table_says_what_to_install_and_the_bars_leave_it_out(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(roster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = ("bench", "training", "--workload", "two-layer", *FAST, "--plot", "bars.svg")
     result = cli(*words, "--contender", "torch", "--contender", "numpy")
     assert result.code == ExitCode.DONE, result.err

@@ -166,9 +166,11 @@ def test_a_short_last_batch_and_a_second_pass_are_the_same_rows_everywhere():
     program = dataclasses.replace(PROGRAMS["mlp"], draw=lambda: drawn)
     task = Task(program, drawn, 4)
     assert [len(task.batch(n)["labels"]) for n in range(4)] == [200, 50, 200, 50]
-    traces = [engine.load()(task) for engine in able(program)]
+    engines = able(program)
+    traces = [engine.load()(task) for engine in engines]
     losses = np.array([[step.loss for step in trace] for trace in traces])
-    assert losses.shape == (7, 4)
+    assert losses.shape == (len(engines), 4)
+    assert len(engines) >= 6  # without PyTorch
     np.testing.assert_allclose(losses, np.broadcast_to(losses[0], losses.shape), rtol=1e-6)
     assert abs(losses[0][0] - losses[0][1]) > 1e-3
 
@@ -198,14 +200,14 @@ def test_every_engine_that_can_compute_a_program_has_a_stated_tolerance():
 
 
 def test_another_reference_is_given_the_tolerance_of_both():
-    plan = make_plan(["two-layer"], engines=["torch"], reference="eager", steps=2)
+    plan = make_plan(["two-layer"], engines=["numpy"], reference="eager", steps=2)
     assert plan.reference.name == "eager"
     (result,) = compare_programs(
-        ["two-layer"], engines=["torch"], reference="eager", steps=2
+        ["two-layer"], engines=["numpy"], reference="eager", steps=2
     ).programs
     stated = TOLERANCES["two-layer"]
-    assert result.row("torch").tolerance.loss == stated["torch"].loss + stated["eager"].loss
-    assert result.row("torch").status == "inside"
+    assert result.row("numpy").tolerance.loss == stated["numpy"].loss + stated["eager"].loss
+    assert result.row("numpy").status == "inside"
     assert result.row("eager").status == "reference"
 
 
