@@ -9,7 +9,8 @@ import pytest
 from tfapp.bench import suite
 from tfapp.bench.contenders.base import Losses, one_by_one
 from tfapp.bench.roster import find_contenders, find_workloads
-from tfapp.bench.schedule import Schedule, unwatched
+from tfapp.timing import turns
+from tfapp.timing.schedule import Schedule, unwatched
 
 RIGHT = [2.5 / (step + 1) for step in range(20)]
 PARABOLA = [25 * 0.98 ** (2 * step) for step in range(20)]
@@ -21,20 +22,20 @@ class Told:
     def __init__(self, losses):
         self.losses = losses
 
-    def ask(self, entry, what, **arguments):
+    def ask(self, name, what, **arguments):
         if what == "prepare":
-            losses = [{"steps": x.steps, "mean": x.mean} for x in self.losses[entry.name]]
+            losses = [{"steps": x.steps, "mean": x.mean} for x in self.losses[name]]
             return {"compile_seconds": 0.1, "losses": losses, "trains": True}
         return {"steps": 9, "seconds": 0.1, "idle_cores": 0.0, "loss": 1.0, "remarks": ""}
 
-    def import_seconds(self, entry):
+    def import_seconds(self, name):
         return 0.1
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """Returns the rows of contenders by their losses."""
-    monkeypatch.setattr(suite, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "PAUSE_SECONDS", 0.0)
 
     def run(workload="cnn", **losses):
         (chosen,) = find_workloads([workload])

@@ -4,7 +4,7 @@ import pytest
 
 from tfapp.bench.results import Row, rank
 from tfapp.bench.targets import Target, judge
-from tfapp.bench.timing import Slice
+from tfapp.timing.slices import Slice
 
 
 def row(name, *microseconds, status="ok"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfapp.bench import process, roster
+from tfapp.bench import roster
 from tfapp.bench.memory import run_memory
 from tfapp.bench.roster import find_contenders, find_workloads
 from tfapp.bench.suite import run_training
@@ -53,27 +53,6 @@ def test_who_is_faster_comes_first(monkeypatch, tmp_path):
         assert all(timed.seconds > 0 for timed in row.slices)
     assert children() == before, "no process is left"
     assert list((tmp_path / "temp").iterdir()) == [], "no file is left"
-
-
-def test_as_many_start_at_once_as_may_be_used(monkeypatch):
-    monkeypatch.setattr(process.os, "cpu_count", lambda: 64)
-    ready = []
-
-    class Started:
-        def __init__(self, entry):
-            self.entry, self.before = entry, len(ready)
-
-        def wait_until_ready(self):
-            ready.append(self.before)
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(process, "Process", Started)
-    team = find_contenders(["own:A", "own:B", "own:C", "own:D"])
-    with process.Crew() as crew:
-        assert list(crew.start(team, at_once=2)) == team
-    assert ready == [0, 0, 1, 2], "how many were ready when each began"
 
 
 def test_slices_take_turns():

@@ -10,9 +10,9 @@ import pytest
 
 from tfapp.bench.contenders.__main__ import Worker, find_maker
 from tfapp.bench.contenders.base import Contender, Losses
-from tfapp.bench.timing import Slice
 from tfapp.bench.workloads import WORKLOADS
 from tfapp.errors import UsageError
+from tfapp.timing.slices import Slice
 
 PREPARE = {
     "do": "prepare",

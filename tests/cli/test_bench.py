@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from tfapp.bench.memory import Memory, MemoryPoint
-from tfapp.bench.results import Machine, Row, rank
+from tfapp.bench.results import Row, rank
 from tfapp.bench.sweep import PointResult, Sweep
-from tfapp.bench.timing import Slice
 from tfapp.cli import bench_display
 from tfapp.errors import ExitCode
+from tfapp.timing.machine import Machine
+from tfapp.timing.slices import Slice
 
 FAST = ("--rounds", "2", "--seconds", "0.05")
 MACHINE = Machine("a processor", 2, "a system", 0.1, {"tfapp": "1.0"})

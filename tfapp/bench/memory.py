@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfapp.bench.examples import write_examples
-from tfapp.bench.machine import read_machine
-from tfapp.bench.process import Crew
-from tfapp.bench.results import Machine
-from tfapp.bench.roster import ROSTER
-from tfapp.bench.schedule import Moment, Watch, unwatched
+from tfapp.bench.suite import CONTENDERS
 from tfapp.bench.workloads import WORKLOADS, Workload
+from tfapp.timing.machine import Machine, read_machine
+from tfapp.timing.process import Crew
+from tfapp.timing.schedule import Moment, Watch, unwatched
 
 LOOPS = ("tfapp-resident", "tfapp-streaming")
 SIZES = (12_000, 48_000, 192_000)
@@ -80,20 +79,19 @@ def run_memory(
 
 
 def _measure(loop: str, workload: Workload, source: Path, folder: Path) -> MemoryPoint:
-    entry = ROSTER[loop]
-    with Crew() as crew:
-        for _ in crew.start([entry]):
+    with Crew(CONTENDERS) as crew:
+        for _ in crew.start([loop]):
             pass
         crew.ask(
-            entry,
+            loop,
             "prepare",
             workload=workload.to_json(),
             source=str(source),
             folder=str(folder),
             check_steps=0,
         )
-        crew.ask(entry, "time", seconds=_TRAIN_SECONDS)
-        peak = crew.ask(entry, "drop")["peak_bytes"]
+        crew.ask(loop, "time", seconds=_TRAIN_SECONDS)
+        peak = crew.ask(loop, "drop")["peak_bytes"]
     return MemoryPoint(
         loop,
         workload.examples,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tfapp.bench.roster import FIT_VARIANTS
-from tfapp.bench.timing import Slice, Spread, paired_ratio, spread
+from tfapp.timing.machine import Machine
+from tfapp.timing.slices import Slice, Spread, paired_ratio, spread
 
 # `limit`: it computes only a part of the work, so it has no rank. `differs`: its losses are not
 # those of the others, or cannot be compared with them, so it was not timed.
@@ -94,25 +95,6 @@ class Verdict:
     measured: float
     wanted: str
     met: bool
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a benchmark ran on.
-
-    Attributes:
-        cpu: Name of the processor.
-        cores: That this process may use.
-        system: Operating system.
-        load: Processes that wanted a core in the minute before, ours not among them.
-        versions: Of the packages that take part.
-    """
-
-    cpu: str
-    cores: int
-    system: str
-    load: float | None
-    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)

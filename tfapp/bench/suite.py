@@ -16,29 +16,26 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfapp.bench.check import Finding, check_losses
 from tfapp.bench.contenders.base import Losses
 from tfapp.bench.examples import read_examples, write_examples
-from tfapp.bench.machine import read_machine
-from tfapp.bench.process import ContenderFailed, Crew
 from tfapp.bench.reference import reference_losses
 from tfapp.bench.results import Row, TrainingBench, WorkloadResult, rank
 from tfapp.bench.roster import REFERENCE, Entry, assign
-from tfapp.bench.schedule import Schedule, Watch, unwatched
 from tfapp.bench.targets import judge
-from tfapp.bench.timing import Slice
 from tfapp.bench.workloads import Workload
+from tfapp.timing.machine import read_machine
+from tfapp.timing.process import ContenderFailed, Crew
+from tfapp.timing.schedule import Schedule, Watch, unwatched
+from tfapp.timing.turns import PAUSE_SECONDS, take_turns
 
+CONTENDERS = "tfapp.bench.contenders"
 CHECK_STEPS = 20
 # Relative. In float32 the losses of dense networks agree to 2e-5; through convolutions and
 # normalizations the last bits grow faster, to 4e-4. Hardware may round more coarsely.
 TOLERANCE = 1e-3
 CNN_TOLERANCE = 3e-3
-
-# Threads of OpenMP and OpenBLAS spin for tens of milliseconds after the work before they sleep.
-_PAUSE_SECONDS = 0.08
 
 
 def run_training(
@@ -68,14 +65,14 @@ def run_training(
         starts=len(present),
         checks=sum(e.name in present for team in teams.values() for e in team),
         rounds=rounds,
-        slice_seconds=seconds + _PAUSE_SECONDS,
+        slice_seconds=seconds + PAUSE_SECONDS,
     )
     results = []
-    with Crew() as crew, tempfile.TemporaryDirectory(prefix="tfapp-bench-") as folder:
+    with Crew(CONTENDERS) as crew, tempfile.TemporaryDirectory(prefix="tfapp-bench-") as folder:
         watch(schedule.now("", "starting", "all"))
-        for entry in crew.start(list(present.values()), at_once=machine.cores):
+        for name in crew.start(list(present), at_once=machine.cores):
             schedule.started()
-            watch(schedule.now("", "started", entry.name))
+            watch(schedule.now("", "started", name))
         for workload in workloads:
             round_robin = RoundRobin(crew, workload, Path(folder), schedule, watch)
             results.append(round_robin.run(teams[workload.name], rounds, seconds))
@@ -148,7 +145,7 @@ class RoundRobin:
         with self._schedule.check():
             try:
                 answer = self._crew.ask(
-                    entry,
+                    entry.name,
                     "prepare",
                     workload=self._workload.to_json(),
                     source=str(source),
@@ -161,7 +158,7 @@ class RoundRobin:
             entry.name,
             "ok" if answer["trains"] else "limit",
             compile_seconds=answer["compile_seconds"],
-            import_seconds=self._crew.import_seconds(entry),
+            import_seconds=self._crew.import_seconds(entry.name),
         )
         return row, [Losses(**loss) for loss in answer["losses"]] if answer["trains"] else None
 
@@ -180,40 +177,32 @@ class RoundRobin:
         self, ready: Sequence[Entry], rows: dict[str, Row], rounds: int, seconds: float
     ) -> None:
         """Times slices in turn; who fails drops out."""
-        name = self._workload.name
-        slices: dict[str, list[Slice]] = {entry.name: [] for entry in ready}
-        idle: dict[str, list[float]] = {entry.name: [] for entry in ready}
-        for number in range(1, rounds + 1):
-            for entry in ready:
-                if rows[entry.name].status == "failed":
-                    continue
-                self._watch(self._schedule.now(name, f"round {number}/{rounds}", entry.name))
-                try:
-                    answer = self._crew.ask(entry, "time", seconds=seconds)
-                except ContenderFailed as error:
-                    rows[entry.name] = Row(entry.name, "failed", str(error))
-                    continue
-                finally:
-                    self._schedule.slice_done()
-                    time.sleep(_PAUSE_SECONDS)
-                slices[entry.name].append(Slice(answer["steps"], answer["seconds"]))
-                idle[entry.name].append(answer["idle_cores"])
-                rows[entry.name] = _with_answer(rows[entry.name], answer)
-        for key, row in rows.items():
-            if row.status in ("ok", "limit"):
-                rows[key] = dataclasses.replace(
-                    row, slices=tuple(slices[key]), idle_cores=max(idle[key])
+        turns = take_turns(
+            self._crew,
+            [entry.name for entry in ready],
+            workload=self._workload.name,
+            rounds=rounds,
+            seconds=seconds,
+            schedule=self._schedule,
+            watch=self._watch,
+        )
+        for name, turn in turns.items():
+            if turn.failure is not None:
+                rows[name] = Row(name, "failed", turn.failure)
+            else:
+                rows[name] = dataclasses.replace(
+                    rows[name],
+                    slices=tuple(turn.slices),
+                    idle_cores=max(turn.idle_cores),
+                    detail=turn.answer["remarks"],
+                    loss=turn.answer["loss"],
                 )
 
     def _drop(self, entry: Entry) -> None:
         try:
-            self._crew.ask(entry, "drop")
+            self._crew.ask(entry.name, "drop")
         except ContenderFailed:
             return  # it is in its row already, or nothing is lost
-
-
-def _with_answer(row: Row, answer: Mapping[str, Any]) -> Row:
-    return dataclasses.replace(row, detail=answer["remarks"], loss=answer["loss"])
 
 
 def _with_finding(row: Row, finding: Finding) -> Row:

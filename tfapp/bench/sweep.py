@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tfapp.bench.results import Machine, Row
+from tfapp.bench.results import Row
 from tfapp.bench.roster import Entry
-from tfapp.bench.schedule import Watch, unwatched
 from tfapp.bench.suite import run_training
 from tfapp.bench.workloads import WORKLOADS, Workload
+from tfapp.timing.machine import Machine
+from tfapp.timing.schedule import Watch, unwatched
 
 # What tfapp is compared with.
 DEFAULT = ("fit",)

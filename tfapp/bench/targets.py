@@ -8,7 +8,7 @@ from typing import Literal
 
 from tfapp.bench.results import Verdict, WorkloadResult
 from tfapp.bench.roster import BEST_FIT, REFERENCE
-from tfapp.bench.timing import paired_ratio
+from tfapp.timing.slices import paired_ratio
 
 DENSE = ("mlp-sgd", "mlp-adam", "two-layer")
 MLP = ("mlp-sgd", "mlp-adam")

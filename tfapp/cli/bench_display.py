@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tfapp.bench.memory import Memory
-from tfapp.bench.results import Machine, Row, TrainingBench, Verdict, WorkloadResult
+from tfapp.bench.results import Row, TrainingBench, Verdict, WorkloadResult
 from tfapp.bench.roster import REFERENCE
-from tfapp.bench.schedule import Moment, Watch
 from tfapp.bench.sweep import PointResult, Sweep
 from tfapp.bench.workloads import WORKLOADS
 from tfapp.cli.console import print_pairs, print_table, say
+from tfapp.timing.machine import Machine
+from tfapp.timing.schedule import Moment, Watch
 
 # With so much of a core busy otherwise, times are those of a machine that shares.
 _BUSY = 0.5

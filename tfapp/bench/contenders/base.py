@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tfapp.bench.timing import Slice
 from tfapp.bench.workloads import Workload
+from tfapp.timing.slices import Slice
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tfapp.bench.contenders.base import Contender, Losses, Task
 from tfapp.bench.contenders.input_pipeline import shuffled_batches, stored_batches
 from tfapp.bench.examples import initial_weights, read_examples
-from tfapp.bench.timing import Slice
 from tfapp.bench.workloads import ADAM, NORM_MOMENTUM, Workload
+from tfapp.timing.slices import Slice
 
 # `fit` on arrays gets them so often after one another that a slice is one pass, up to this size.
 _MOST_BYTES = 2**28

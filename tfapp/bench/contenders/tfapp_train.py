@@ -17,10 +17,10 @@ from tfapp.bench.contenders.tfapp_loop import (
     options_of,
     set_weights,
 )
-from tfapp.bench.timing import Slice
 from tfapp.bench.workloads import Workload
 from tfapp.errors import ExitCode, Interrupted
 from tfapp.models import build_model
+from tfapp.timing.slices import Slice
 from tfapp.training.progress import Progress
 from tfapp.training.train import train_model
 from tfapp.training.writers import Writer

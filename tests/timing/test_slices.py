@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from tfapp.bench.timing import Slice, paired_ratio, quantile, spread, steps_for
+from tfapp.timing.slices import Slice, paired_ratio, quantile, spread, steps_for
 
 
 def test_a_slice_knows_microseconds_a_step():

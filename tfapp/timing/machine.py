@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""What was measured on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,32 @@ import importlib.metadata
 import os
 import platform
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from tfapp.bench.results import Machine
 from tfapp.environment import read_environment
 
 _FRAMEWORKS = ("torch", "jax")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a benchmark ran on.
+
+    Attributes:
+        cpu: Name of the processor.
+        cores: That this process may use.
+        system: Operating system.
+        load: Processes that wanted a core in the minute before, ours not among them.
+        versions: Of the packages that take part.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    load: float | None
+    versions: Mapping[str, str]
 
 
 def read_machine() -> Machine:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tfapp.bench import schedule as module
-from tfapp.bench.schedule import Schedule
+from tfapp.timing import schedule as module
+from tfapp.timing.schedule import Schedule
 
 
 def test_the_time_left_follows_what_was_seen(monkeypatch):

@@ -1,4 +1,4 @@
-"""The processes of contenders, seen from the benchmark: started, asked in turn, ended."""
+"""The processes of contenders, seen from who measures: started, asked in turn, ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfapp.bench.roster import Entry
 from tfapp.errors import TfappError
 
 # Nothing that a contender is asked takes a fraction of it, compiling on a slow machine included.
@@ -30,16 +29,17 @@ class Process:
     """One contender in a process of its own.
 
     Args:
-        entry: Who it is.
+        module: What is run with `python -m`; it answers requests as `tfapp.timing.worker` does.
+        name: Who it is, the module's argument.
     """
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, module: str, name: str) -> None:
+        self.name = name
         self.import_seconds: float | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         # A session of its own: Ctrl-C is ours to hear, and its helpers can be ended with it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tfapp.bench.contenders", entry.name],
+            [sys.executable, "-m", module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -121,48 +121,53 @@ class Process:
 
 
 class Crew(contextlib.ExitStack):
-    """The processes of all contenders; none is left when the block ends, for whatever reason."""
+    """The processes of all contenders; none is left when the block ends, for whatever reason.
 
-    def __init__(self) -> None:
+    Args:
+        module: What each of them runs, as in `Process`.
+    """
+
+    def __init__(self, module: str) -> None:
         super().__init__()
+        self._module = module
         self._processes: dict[str, Process] = {}
         self._broken: dict[str, str] = {}
 
-    def start(self, entries: Sequence[Entry], *, at_once: int = 1) -> Iterator[Entry]:
+    def start(self, names: Sequence[str], *, at_once: int = 1) -> Iterator[str]:
         """Starts a process for each, and yields each once it is ready or has failed.
 
         Args:
-            entries: Who takes part.
+            names: Who takes part.
             at_once: How many import their frameworks at the same time, one for each core that may
                 be used; nothing is measured then.
         """
-        waiting = collections.deque(entries)
+        waiting = collections.deque(names)
         ahead: collections.deque[Process] = collections.deque()
         while waiting or ahead:
             while waiting and len(ahead) < at_once:
                 ahead.append(self._spawn(waiting.popleft()))
             process = ahead.popleft()
             self._await(process)
-            yield process.entry
+            yield process.name
 
-    def ask(self, entry: Entry, what: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, name: str, what: str, **arguments: Any) -> dict[str, Any]:
         """Returns a contender's answer; one that died of an earlier request is started again.
 
         Raises:
             ContenderFailed: It could not do it, or died of it.
         """
-        if entry.name in self._broken:
-            raise ContenderFailed(self._broken[entry.name])
-        if not self._processes[entry.name].is_alive:
-            self._await(self._spawn(entry))
-        return self._processes[entry.name].ask(what, **arguments)
+        if name in self._broken:
+            raise ContenderFailed(self._broken[name])
+        if not self._processes[name].is_alive:
+            self._await(self._spawn(name))
+        return self._processes[name].ask(what, **arguments)
 
-    def import_seconds(self, entry: Entry) -> float | None:
+    def import_seconds(self, name: str) -> float | None:
         """Returns how long a contender took to import its framework, maybe beside another."""
-        return self._processes[entry.name].import_seconds
+        return self._processes[name].import_seconds
 
-    def _spawn(self, entry: Entry) -> Process:
-        process = self._processes[entry.name] = Process(entry)
+    def _spawn(self, name: str) -> Process:
+        process = self._processes[name] = Process(self._module, name)
         self.callback(process.close)
         return process
 
@@ -170,4 +175,4 @@ class Crew(contextlib.ExitStack):
         try:
             process.wait_until_ready()
         except ContenderFailed as error:  # trying again would end the same
-            self._broken[process.entry.name] = str(error)
+            self._broken[process.name] = str(error)
