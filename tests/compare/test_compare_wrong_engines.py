@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_a_number_is_outside(replace):
     assert row.detail == "loss at step 1 differs by inf, allowed at most 1.00e-05"
 
 
-def test_an_engine_that_stops_early_or_names_other_weights_is_an_error(replace):
+def test_an_engine_that_stops_early_or_names_other_weights_has_failed(replace):
     def short(task):
         yield from list(REAL["eager"].load()(task))[:-1]
 
@@ -146,8 +146,26 @@ def test_an_engine_that_stops_early_or_names_other_weights_is_an_error(replace):
             yield dataclasses.replace(step, weights={"v": step.weights["w"]})
 
     replace("eager", short)
-    with pytest.raises(ValueError, match="shorter"):
-        compare_programs(["quadratic"], engines=["eager"], steps=2)
+    agrees, row = the_row("quadratic", "eager", steps=2)
+    assert (agrees, row.status) == (False, "failed")
+    assert row.detail == "it ended after 1 steps"
     replace("eager", renamed)
-    with pytest.raises(ValueError, match=r"eager: weights do not match .*: missing w; extra v"):
-        compare_programs(["quadratic"], engines=["eager"], steps=2)
+    agrees, row = the_row("quadratic", "eager", steps=2)
+    assert (agrees, row.status) == (False, "failed")
+    assert row.detail.startswith("step 1: weights do not match the reference's: missing w; extra v")
+
+
+def test_an_engine_that_fails_is_a_row_and_the_others_go_on(replace):
+    def breaks(task):
+        steps = REAL["eager"].load()(task)
+        yield next(steps)
+        raise RuntimeError("out of luck")
+
+    replace("eager", breaks)
+    comparison = compare_programs(["quadratic"], engines=["eager", "numpy"], steps=3)
+    assert not comparison.agrees
+    row = comparison.programs[0].row("eager")
+    assert (row.status, row.detail) == ("failed", "step 2: RuntimeError: out of luck")
+    assert len(row.losses) == len(row.differences.loss) == 1
+    other = comparison.programs[0].row("numpy")
+    assert (other.status, len(other.losses)) == ("inside", 3)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tfapp.timing import schedule as module
-from tfapp.timing.schedule import Schedule
+from tfapp.timing.schedule import Moment, Schedule, Stages
 
 
 def test_the_time_left_follows_what_was_seen(monkeypatch):
@@ -27,3 +27,23 @@ def test_the_time_left_follows_what_was_seen(monkeypatch):
         schedule.slice_done()
     end = schedule.now("mlp-sgd", "round 3/3", "a")
     assert (end.seconds_left, end.done) == (0.0, 1.0)
+
+
+def test_stages_add_up(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    told = []
+    stages = Stages({"first": 10.0, "second": 30.0}, told.append)
+    with stages.stage("first") as tell:
+        tell(Moment("a", "b", "c", 0.0, None))
+        clock[0] = 10.0
+        tell(Moment("a", "b", "c", 0.5, 1.0))
+    with stages.stage("second") as tell:
+        clock[0] = 20.0
+        tell(Moment("d", "e", "f", 0.0, 3.0))
+    # Half of the first stage took 10 s, so all of it and three times as much take 80.
+    assert told == [
+        Moment("a", "b", "c", 0.0, 40.0),
+        Moment("a", "b", "c", 0.125, 70.0),
+        Moment("d", "e", "f", 0.25, 60.0),
+    ]

@@ -4,7 +4,15 @@ import statistics
 
 import pytest
 
-from tfapp.timing.slices import Slice, paired_ratio, quantile, spread, steps_for
+from tfapp.timing.slices import (
+    Slice,
+    Spread,
+    paired_ratio,
+    quantile,
+    ranks,
+    spread,
+    steps_for,
+)
 
 
 def test_a_slice_knows_microseconds_a_step():
@@ -53,3 +61,13 @@ def test_ratios_need_the_same_rounds():
 )
 def test_a_slice_has_as_many_steps_as_fit(seconds, step_seconds, unit, expected):
     assert steps_for(seconds, step_seconds, unit) == expected
+
+
+def test_who_cannot_be_told_apart_has_no_place():
+    apart = [Spread(5, 4, 6), Spread(1, 0.9, 1.1), Spread(9, 8, 10)]
+    assert ranks(apart) == [2, 1, 3]
+    overlapping = [Spread(5, 4, 6), Spread(6, 5.5, 7), Spread(1, 0.9, 1.1), Spread(9, 8, 10)]
+    assert ranks(overlapping) == [None, None, 1, 4]
+    assert ranks([Spread(5, 4, 6)]) == [1]
+    same = Spread(5, 4, 6)
+    assert ranks([same, Spread(5, 4, 6)]) == [None, None]

@@ -103,8 +103,9 @@ def training_command(
     if plot is not None:
         _check_writable(plot)
     from tfapp.bench.suite import run_training
-    from tfapp.cli.bench_display import draw, progress, show_training
+    from tfapp.cli.bench_display import draw, show_training
     from tfapp.cli.console import print_json
+    from tfapp.cli.measuring import progress
 
     with progress(quiet=quiet) as watch:
         result = run_training(chosen, team, rounds=rounds, seconds=seconds, watch=watch)
@@ -157,8 +158,9 @@ def sweep_command(
     team = find_contenders((REFERENCE, *(contenders or DEFAULT)))
     points = variations()
     assign([point.workload for point in points], team)
-    from tfapp.cli.bench_display import progress, show_sweep
+    from tfapp.cli.bench_display import show_sweep
     from tfapp.cli.console import print_json
+    from tfapp.cli.measuring import progress
 
     with progress(quiet=quiet) as watch:
         result = run_sweep(team, points, rounds=rounds, seconds=seconds, watch=watch)
@@ -175,8 +177,9 @@ def sweep_command(
 def memory_command(as_json: bool, quiet: bool) -> None:
     """Measure the peak memory of both loops against the size of the data."""
     from tfapp.bench.memory import run_memory
-    from tfapp.cli.bench_display import progress, show_memory
+    from tfapp.cli.bench_display import show_memory
     from tfapp.cli.console import print_json
+    from tfapp.cli.measuring import progress
 
     with progress(quiet=quiet) as watch:
         result = run_memory(watch=watch)

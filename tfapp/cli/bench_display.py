@@ -1,43 +1,19 @@
-"""What `tfapp bench` shows: how far it is, tables, and bars."""
+"""What `tfapp bench` shows: tables and bars."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from tfapp.bench.memory import Memory
 from tfapp.bench.results import Row, TrainingBench, Verdict, WorkloadResult
 from tfapp.bench.roster import REFERENCE
 from tfapp.bench.sweep import PointResult, Sweep
 from tfapp.bench.workloads import WORKLOADS
-from tfapp.cli.console import print_pairs, print_table, say
-from tfapp.timing.machine import Machine
-from tfapp.timing.schedule import Moment, Watch
-
-# With so much of a core busy otherwise, times are those of a machine that shares.
-_BUSY = 0.5
-
-
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Watch]:
-    """Gives a function that shows each moment: one moving line, or plain lines in a pipe."""
-    console = Console(stderr=True, highlight=False, markup=False)
-    if quiet:
-        yield lambda moment: None
-    elif console.is_terminal:
-        with _bar(console) as bar:
-            task = bar.add_task("bench", total=1.0, what="", left="")
-            yield lambda moment: bar.update(
-                task, completed=moment.done, what=_what(moment), left=_left(moment)
-            )
-    else:
-        yield _Lines().show
+from tfapp.cli.console import print_table, say
+from tfapp.cli.measuring import show_machine
 
 
 def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> None:
@@ -59,7 +35,7 @@ def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> N
         click.echo()
     if not quiet:
         shown = f"{result.rounds} rounds of {result.slice_seconds:g} s, {result.seconds:.0f} s"
-        _show_machine(result.machine, [("measured", shown), *([("bars", plot)] if plot else [])])
+        show_machine(result.machine, [("measured", shown), *([("bars", plot)] if plot else [])])
 
 
 def show_sweep(result: Sweep, *, quiet: bool) -> None:
@@ -75,7 +51,7 @@ def show_sweep(result: Sweep, *, quiet: bool) -> None:
                 if not row.slices:
                     say(f"note: {row.contender} at {axis} {point.value:,}: {_remarks(row)}")
     if not quiet:
-        _show_machine(result.machine, [])
+        show_machine(result.machine, [])
 
 
 def show_memory(result: Memory, *, quiet: bool) -> None:
@@ -89,7 +65,7 @@ def show_memory(result: Memory, *, quiet: bool) -> None:
     )
     if not quiet:
         click.echo()
-        _show_machine(result.machine, [])
+        show_machine(result.machine, [])
 
 
 def draw(result: TrainingBench, path: Path) -> None:
@@ -114,42 +90,6 @@ def draw(result: TrainingBench, path: Path) -> None:
         path,
         unit="microseconds a step",
     )
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.fields[what]}"),
-        console=console,
-        transient=True,
-    )
-
-
-class _Lines:
-    """Plain lines: one for each contender that starts or compiles, one for each round."""
-
-    def __init__(self) -> None:
-        self._round = ""
-
-    def show(self, moment: Moment) -> None:
-        """Prints the moment, unless it only goes on with a round."""
-        this = f"{moment.workload} {moment.stage}" if moment.stage.startswith("round") else ""
-        if not this or this != self._round:
-            click.echo(f"{this or _what(moment)}  {_left(moment)}".rstrip(), err=True)
-        self._round = this
-
-
-def _what(moment: Moment) -> str:
-    return f"{moment.workload} {moment.stage} {moment.contender}".lstrip()
-
-
-def _left(moment: Moment) -> str:
-    if moment.seconds_left is None:
-        return ""
-    minutes, seconds = divmod(round(moment.seconds_left), 60)
-    return f"{minutes}:{seconds:02} left"
 
 
 def _title(workload: str) -> str:
@@ -209,18 +149,3 @@ def _micros(value: float | None) -> str | None:
     if value is None:
         return None
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _show_machine(machine: Machine, more: list[tuple[str, object]]) -> None:
-    print_pairs(
-        [
-            ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.system}"),
-            ("versions", ", ".join(f"{name} {v}" for name, v in machine.versions.items())),
-            *more,
-        ]
-    )
-    if machine.load is not None and machine.load > _BUSY:
-        say(
-            f"note: the machine was busy (load {machine.load:.1f} before the start). Times of"
-            " threads that wait for each other suffer most; measure again when it is idle."
-        )

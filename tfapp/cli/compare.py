@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfapp.cli import options
-from tfapp.cli.console import print_json, print_table, say
+from tfapp.cli.console import print_json
 from tfapp.errors import ExitCode
 
 if TYPE_CHECKING:
-    from tfapp.compare.parity import Deviation, Tolerance
-    from tfapp.compare.results import Comparison, ProgramResult, Row
+    from tfapp.compare.results import Comparison
 
-_COLUMNS = ("engine", "loss", "ulps", "gradients", "weights", "tolerance", "verdict")
+_ROUNDS = 3
 
 
 @click.command(
@@ -56,6 +55,12 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help="IDX files such as MNIST's, for the program mnist-mlp.",
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=0),
+    help="Slices of 0.2 s in which every engine is timed, in a process of its own; 0 for none."
+    f"  [default: {_ROUNDS}; with --exact 0]",
+)
 @options.json_output
 @options.common
 def compare(
@@ -65,6 +70,7 @@ def compare(
     steps: int | None,
     exact: bool,
     data: Path | None,
+    rounds: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -72,6 +78,7 @@ def compare(
 
     Programs are quadratic, coefficients, graph, two-layer, mlp, mnist-mlp and cnn. All engines get
     the same arrays; loss, gradients and weights of every step are laid beside the reference's.
+    Then each engine is timed in a process of its own, in turn with the others.
     Ends with exit code 3 when an engine leaves its tolerance.
     """
     from tfapp.compare.plan import make_plan
@@ -83,41 +90,22 @@ def compare(
         steps=steps,
         exact=exact,
         data=data,
+        rounds=(0 if exact else _ROUNDS) if rounds is None else rounds,
     )
     from tfapp.cli.quiet import load_tensorflow
 
     load_tensorflow()
+    from tfapp.cli.compare_display import show_comparison
+    from tfapp.cli.measuring import progress
     from tfapp.compare.comparison import run_plan
 
-    result = run_plan(plan, watch=lambda program: say(f"comparing {program}", quiet=quiet))
+    with progress(quiet=quiet) as watch:
+        result = run_plan(plan, watch=watch)
     if as_json:
         print_json(_as_object(result))
     else:
-        _show(result, quiet=quiet)
+        show_comparison(result, quiet=quiet)
     return ExitCode.DONE if result.agrees else ExitCode.DIFFERS
-
-
-def _show(comparison: Comparison, *, quiet: bool) -> None:
-    """Prints a table for each program, why its engines may differ, and what left its tolerance."""
-    from tfapp.compare.programs import PROGRAMS
-
-    for result in comparison.programs:
-        click.echo(_title(result))
-        print_table(_COLUMNS, [_cells(row) for row in result.rows])
-        if not quiet and not comparison.exact:
-            click.echo()
-            for reason, engines in _reasons(result).items():
-                click.echo(f"{', '.join(engines)}: {reason}")
-        click.echo()
-    for result in comparison.programs:
-        for row in result.rows:
-            if row.status == "outside":
-                say(f"{result.program}: {row.engine} leaves its tolerance: {row.detail}.")
-        if result.steps > (stated := PROGRAMS[result.program].steps) and not comparison.exact:
-            say(
-                f"note: the tolerances of {result.program} are stated up to step {stated}.",
-                quiet=quiet,
-            )
 
 
 def _as_object(comparison: Comparison) -> dict[str, Any]:
@@ -132,55 +120,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _title(result: ProgramResult) -> str:
-    steps = f"{result.steps:,} step{'s' if result.steps > 1 else ''}"
-    losses = f"loss {result.first_loss:.8g}"
-    if result.steps > 1:
-        losses += f" to {result.last_loss:.8g}"
-    return f"{result.program}: {result.about}; {steps}, {losses}"
-
-
-def _cells(row: Row) -> tuple[object, ...]:
-    if row.status == "reference":
-        return (row.engine, "", "", "", "", "", "reference")
-    if row.parity is None or row.tolerance is None:
-        return (row.engine, "", "", "", "", "", row.detail)
-    parity = row.parity
-    verdict = "OUTSIDE" if row.status == "outside" else "inside"
-    if parity.same_bits:
-        verdict = "same bits"
-    return (
-        row.engine,
-        _deviation(parity.loss),
-        "NaN" if parity.ulps is None else parity.ulps,
-        _deviation(parity.gradients),
-        _deviation(parity.weights),
-        _tolerance(row.tolerance),
-        verdict,
-    )
-
-
-def _deviation(deviation: Deviation) -> str:
-    """Writes `from 4: 5e-06 w at 200`: first step with other bits, largest difference, where."""
-    if deviation.first is None or deviation.largest is None:
-        return "same"
-    largest = deviation.largest
-    where = "" if largest.tensor == "loss" else f"{largest.tensor} "
-    return f"from {deviation.first}: {largest.size:.1e} {where}at {largest.step}"
-
-
-def _tolerance(tolerance: Tolerance) -> str:
-    if tolerance.bits:
-        return "equal bits"
-    return f"{tolerance.loss:g} / {tolerance.gradients:g} / {tolerance.weights:g}"
-
-
-def _reasons(result: ProgramResult) -> dict[str, list[str]]:
-    """Returns why engines may differ, each reason once, for those that do."""
-    reasons: dict[str, list[str]] = {}
-    for row in result.rows:
-        if row.tolerance is not None and row.parity is not None and not row.parity.same_bits:
-            reasons.setdefault(row.tolerance.reason, []).append(row.engine)
-    return reasons

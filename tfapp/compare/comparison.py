@@ -1,13 +1,15 @@
 """Runs programs on engines, all in step, and compares each step with the reference's.
 
-Engines advance together, one step at a time, so that no trace is kept: only what a step's
-difference comes to.
+Engines advance together, one step at a time, so that no trace is kept: only its losses and what a
+step's difference comes to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfapp.compare.parity import (
@@ -17,15 +19,21 @@ from tfapp.compare.parity import (
     StepDifference,
     Tolerance,
     compare_steps,
+    relative_difference,
     summarize,
 )
 from tfapp.compare.plan import Plan, make_plan
-from tfapp.compare.results import Comparison, ProgramResult, Row
+from tfapp.compare.results import WRONG, Comparison, Differences, ProgramResult, Row
 from tfapp.compare.roster import Engine
 from tfapp.compare.task import Task
+from tfapp.compare.timing import Timings, time_engines
 from tfapp.compare.trace import Step
+from tfapp.errors import reason_of
+from tfapp.timing.schedule import Moment, Stages, Watch, unwatched
 
-Watch = Callable[[str], None]
+_SLICE_SECONDS = 0.2
+# Of what is timed once more: another compilation may round the first loss in another way.
+_SAME_LOSS = 1e-5
 
 
 def compare_programs(
@@ -36,7 +44,8 @@ def compare_programs(
     steps: int | None = None,
     exact: bool = False,
     data: Path | None = None,
-    watch: Watch = lambda program: None,
+    rounds: int = 0,
+    watch: Watch = unwatched,
 ) -> Comparison:
     """Computes programs on several engines and compares them step by step.
 
@@ -47,7 +56,8 @@ def compare_programs(
         steps: How many updates; each program's own number when omitted.
         exact: Turns Grappler off on both sides and demands equal bits.
         data: Folder of IDX files for the programs that need one.
-        watch: Is told the name of each program when it begins.
+        rounds: Slices in which each engine is timed, in a process of its own; 0 for none.
+        watch: Is told what happens next.
 
     Raises:
         UnknownName: Of a program or an engine, with the nearest known name.
@@ -56,25 +66,63 @@ def compare_programs(
         DataError: The data does not suit the program.
     """
     plan = make_plan(
-        programs, engines=engines, reference=reference, steps=steps, exact=exact, data=data
+        programs,
+        engines=engines,
+        reference=reference,
+        steps=steps,
+        exact=exact,
+        data=data,
+        rounds=rounds,
     )
     return run_plan(plan, watch=watch)
 
 
-def run_plan(plan: Plan, *, watch: Watch = lambda program: None) -> Comparison:
+def run_plan(plan: Plan, *, watch: Watch = unwatched) -> Comparison:
     """Carries out what `make_plan` has checked."""
-    results = []
-    for task in plan.tasks():
-        watch(task.program.name)
-        results.append(_compare(task, plan.engines, plan.reference, exact=plan.exact))
-    agrees = all(row.status != "outside" for result in results for row in result.rows)
-    return Comparison(agrees, plan.exact, tuple(results))
+    stages = Stages(plan.expected_seconds(), watch)
+    with stages.stage("comparing") as tell:
+        results = []
+        for number, task in enumerate(plan.tasks()):
+            name, done = task.program.name, number / len(plan.programs)
+            tell(Moment(name, "comparing", "", done, None))
+            results.append(_compare(task, plan.engines, plan.reference, exact=plan.exact))
+    machine = None
+    if plan.rounds:
+        with stages.stage("timing") as tell:
+            timings = time_engines(
+                plan.programs,
+                (plan.reference, *plan.engines),
+                reference=plan.reference.name,
+                rounds=plan.rounds,
+                seconds=_SLICE_SECONDS,
+                data=plan.data,
+                watch=tell,
+            )
+        results = [_with_timings(result, timings) for result in results]
+        machine = timings.machine
+    agrees = all(row.status not in WRONG for result in results for row in result.rows)
+    return Comparison(agrees, plan.exact, tuple(results), machine)
+
+
+@dataclass
+class Trace:
+    """What is kept of an engine's steps.
+
+    Attributes:
+        losses: One a step.
+        differences: From the reference; the reference has none.
+        failure: Why it ended early; `None` if it did not.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    differences: list[StepDifference] = field(default_factory=list)
+    failure: str | None = None
 
 
 def compare_task(
     task: Task, engines: Sequence[Engine], reference: Engine
-) -> tuple[dict[str, list[StepDifference]], list[float]]:
-    """Runs engines in step.
+) -> tuple[dict[str, Trace], Trace]:
+    """Runs engines in step; one that raises an error drops out.
 
     Args:
         task: What they compute.
@@ -82,31 +130,53 @@ def compare_task(
         reference: What they are compared with.
 
     Returns:
-        The differences of each engine, a step each, and the losses of the reference.
-
-    Raises:
-        ValueError: An engine gave other names, shapes or numbers of steps than the reference.
+        What is kept of each engine, and of the reference.
     """
-    differences: dict[str, list[StepDifference]] = {engine.name: [] for engine in engines}
-    losses = []
+    kept, base = {engine.name: Trace() for engine in engines}, Trace()
     with ExitStack() as stack:
         if not task.grappler:
             from tfapp.compare.engines.tape import rewriting
 
             stack.enter_context(rewriting(grappler=False))
-        traces = [engine.load()(task) for engine in (reference, *engines)]
-        for expected, *steps in zip(*traces, strict=True):
-            losses.append(float(expected.loss))
-            for name, step in zip(differences, steps, strict=True):
-                differences[name].append(_compare_steps(name, step, expected))
-    return differences, losses
+        runners = [_Runner(engine, task, kept[engine.name]) for engine in engines]
+        for expected in reference.load()(task):
+            base.losses.append(float(expected.loss))
+            for runner in runners:
+                runner.advance(expected)
+    return kept, base
 
 
-def _compare_steps(engine: str, step: Step, expected: Step) -> StepDifference:
-    try:
-        return compare_steps(step, expected)
-    except ValueError as error:
-        raise ValueError(f"{engine}: {error}") from error
+class _Runner:
+    """Takes the steps of one engine.
+
+    Args:
+        engine: Who it is.
+        task: What it computes.
+        kept: Where its steps are noted.
+    """
+
+    def __init__(self, engine: Engine, task: Task, kept: Trace) -> None:
+        self._kept = kept
+        try:
+            self._steps = engine.load()(task)
+        except Exception as error:
+            self._fail(error)
+
+    def advance(self, expected: Step) -> None:
+        """Takes the step that belongs to one of the reference."""
+        if self._kept.failure is not None:
+            return
+        try:
+            step = next(self._steps)
+            self._kept.differences.append(compare_steps(step, expected))
+            self._kept.losses.append(float(step.loss))
+        except StopIteration:
+            self._kept.failure = f"it ended after {len(self._kept.losses)} steps"
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._kept.failure = f"step {len(self._kept.losses) + 1}: {reason_of(error)}"
 
 
 def _compare(
@@ -114,12 +184,12 @@ def _compare(
 ) -> ProgramResult:
     program = task.program
     able = [e for e in engines if e.missing is None and program.kind not in e.cannot]
-    differences, losses = compare_task(task, able, reference)
-    rows = [Row(reference.name, "reference")]
+    kept, base = compare_task(task, able, reference)
+    rows = [Row(reference.name, "reference", losses=tuple(base.losses))]
     for engine in engines:
-        if engine.name in differences:
+        if engine.name in kept:
             tolerance = EXACT if exact else program.tolerance(engine.name, reference.name)
-            rows.append(_judged(engine, summarize(differences[engine.name], tolerance), tolerance))
+            rows.append(_judged(engine, kept[engine.name], tolerance))
         elif program.kind in engine.cannot:
             rows.append(Row(engine.name, "cannot", engine.cannot[program.kind]))
         else:
@@ -129,16 +199,28 @@ def _compare(
         about=program.about,
         steps=task.steps,
         reference=reference.name,
-        first_loss=losses[0],
-        last_loss=losses[-1],
+        first_loss=base.losses[0],
+        last_loss=base.losses[-1],
         rows=tuple(rows),
     )
 
 
-def _judged(engine: Engine, parity: Parity, tolerance: Tolerance) -> Row:
-    if parity.inside:
-        return Row(engine.name, "inside", tolerance=tolerance, parity=parity)
-    return Row(engine.name, "outside", _outside(parity, tolerance), tolerance, parity)
+def _judged(engine: Engine, trace: Trace, tolerance: Tolerance) -> Row:
+    losses = tuple(trace.losses)
+    differences = Differences(
+        loss=tuple(step.loss.size for step in trace.differences),
+        gradients=tuple(step.gradients.size for step in trace.differences),
+        weights=tuple(step.weights.size for step in trace.differences),
+    )
+    if trace.failure is not None:
+        row = Row(engine.name, "failed", trace.failure, tolerance)
+    else:
+        parity = summarize(trace.differences, tolerance)
+        row = Row(engine.name, "inside", "", tolerance, parity)
+        if not parity.inside:
+            outside = _outside(parity, tolerance)
+            row = dataclasses.replace(row, status="outside", detail=outside)
+    return dataclasses.replace(row, losses=losses, differences=differences)
 
 
 def _outside(parity: Parity, tolerance: Tolerance) -> str:
@@ -155,3 +237,20 @@ def _outside(parity: Parity, tolerance: Tolerance) -> str:
     name = what if what == place.tensor else f"{what} {place.tensor}"
     wanted = "equal bits" if tolerance.bits else f"at most {allowed:.2e}"
     return f"{name} at step {step} differs by {place.size:.2e}, allowed {wanted}"
+
+
+def _with_timings(result: ProgramResult, timings: Timings) -> ProgramResult:
+    rows = [_with_timing(row, result.program, timings) for row in result.rows]
+    return dataclasses.replace(result, rows=tuple(rows))
+
+
+def _with_timing(row: Row, program: str, timings: Timings) -> Row:
+    """Adds an engine's timing, unless another computation was timed than was compared."""
+    timing = timings.programs[program].get(row.engine)
+    if timing is None:
+        failure = timings.failures[program].get(row.engine, "")
+        return dataclasses.replace(row, timing_failure=failure)
+    if row.losses and relative_difference(timing.first_loss, row.losses[0]) > _SAME_LOSS:
+        failure = f"its first loss was {timing.first_loss:.8g} and not {row.losses[0]:.8g}"
+        return dataclasses.replace(row, timing_failure=failure)
+    return dataclasses.replace(row, timing=timing)

@@ -14,6 +14,9 @@ from tfapp.compare.roster import DEFAULT_REFERENCE, ENGINES, Engine, find_engine
 from tfapp.compare.task import Task
 from tfapp.errors import DataError, MissingError, UsageError
 
+_START_SECONDS = 4.0
+_COMPARE_SECONDS = 4.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -25,7 +28,8 @@ class Plan:
         reference: What they are compared with.
         steps: How many updates; `None`: each program's own number.
         exact: Whether every bit must be equal, with Grappler off.
-        rows: Arrays of the user's data, if there is any.
+        data: Folder of IDX files, if any program needs one; it has been looked into.
+        rounds: Slices in which every engine is timed; 0 for none.
     """
 
     programs: tuple[Program, ...]
@@ -33,14 +37,21 @@ class Plan:
     reference: Engine
     steps: int | None
     exact: bool
-    rows: Arrays | None = None
+    data: Path | None
+    rounds: int
+
+    def expected_seconds(self) -> dict[str, float]:
+        """Returns about how long each stage takes on two cores."""
+        programs, engines = len(self.programs), 1 + len(self.engines)
+        seconds = {"comparing": _START_SECONDS + programs * _COMPARE_SECONDS}
+        if self.rounds:
+            seconds["timing"] = engines * (_START_SECONDS + programs * (1.0 + 0.3 * self.rounds))
+        return seconds
 
     def tasks(self) -> Iterator[Task]:
         """Yields what engines are given; arrays are drawn when their turn comes."""
         for program in self.programs:
-            arrays = program.draw() if program.draw is not None else self.rows
-            assert arrays is not None, "find_programs lets no program pass that has no data"
-            yield Task(program, arrays, self.steps or program.steps, grappler=not self.exact)
+            yield task_of(program, self.data, self.steps, grappler=not self.exact)
 
 
 def make_plan(
@@ -51,17 +62,49 @@ def make_plan(
     steps: int | None = None,
     exact: bool = False,
     data: Path | None = None,
+    rounds: int = 0,
 ) -> Plan:
     """Finds what was asked for by name. Arguments and errors are those of `compare_programs`."""
     if steps is not None and steps < 1:
         raise UsageError(f"steps: found {steps}, allowed 1 or more")
+    if rounds < 0:
+        raise UsageError(f"rounds: found {rounds}, allowed 0 or more")
+    if exact and rounds:
+        raise UsageError(
+            "nothing is timed where every bit must be equal, because Grappler is off then."
+            " Ask for 0 rounds."
+        )
     chosen = find_programs(programs, with_data=data is not None, exact=exact)
     (base,) = find_engines([reference])
     team = _team(list(engines), base, exact=exact)
     for program in chosen:
         _check_able(program, base, team)
-    rows = None if data is None else read_rows(data)
-    return Plan(tuple(chosen), tuple(team), base, steps, exact, rows)
+    if data is not None:
+        read_rows(data)
+    return Plan(tuple(chosen), tuple(team), base, steps, exact, data, rounds)
+
+
+def task_of(
+    program: Program, data: Path | None, steps: int | None = None, *, grappler: bool = True
+) -> Task:
+    """Returns a program with its arrays.
+
+    Args:
+        program: What is computed.
+        data: Folder of IDX files; needed only by a program without arrays of its own.
+        steps: How many updates; the program's own number when omitted.
+        grappler: As in `Task`.
+
+    Raises:
+        MissingError: There are no such files.
+        DataError: They do not suit the program.
+    """
+    if program.draw is not None:
+        arrays = program.draw()
+    else:
+        assert data is not None, "find_programs lets no program pass that has no data"
+        arrays = read_rows(data)
+    return Task(program, arrays, steps or program.steps, grappler=grappler)
 
 
 def read_rows(folder: Path) -> Arrays:

@@ -6,9 +6,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfapp.compare.parity import Parity, Tolerance
+from tfapp.compare.timing import Timing
+from tfapp.timing.machine import Machine
 
-# `cannot`: the engine does not compute this program. Neither it nor `missing` was compared.
-Status = Literal["reference", "inside", "outside", "cannot", "missing"]
+# `cannot`: the engine does not compute this program. Neither it nor `missing` was compared, nor
+# `failed`, which raised an error on the way.
+Status = Literal["reference", "inside", "outside", "failed", "cannot", "missing"]
+WRONG: tuple[Status, ...] = ("outside", "failed")
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How far an engine was from the reference, step by step.
+
+    Attributes:
+        loss: max|d| / max|a|; infinite where only one side is NaN or infinite.
+        gradients: The largest of all gradients.
+        weights: The largest of all weights.
+    """
+
+    loss: tuple[float, ...] = ()
+    gradients: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -21,6 +40,10 @@ class Row:
         detail: What left the tolerance first, or why the engine was not compared.
         tolerance: What it had to keep; `None` if it was not compared.
         parity: How far it was from the reference; `None` if it was not compared.
+        losses: One a step, before the update.
+        differences: From the reference.
+        timing: How fast it was; `None` if it was not timed.
+        timing_failure: Why it was not, if it should have been.
     """
 
     engine: str
@@ -28,6 +51,10 @@ class Row:
     detail: str = ""
     tolerance: Tolerance | None = None
     parity: Parity | None = None
+    losses: tuple[float, ...] = ()
+    differences: Differences = Differences()
+    timing: Timing | None = None
+    timing_failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +97,10 @@ class Comparison:
         agrees: Whether every engine that was compared stayed inside its tolerance.
         exact: Whether every bit had to be equal, with Grappler off.
         programs: One result each.
+        machine: What it was timed on; `None` if nothing was.
     """
 
     agrees: bool
     exact: bool
     programs: tuple[ProgramResult, ...]
+    machine: Machine | None = None

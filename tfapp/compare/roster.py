@@ -11,7 +11,7 @@ from tfapp.names import choose, missing_extra
 
 if TYPE_CHECKING:
     from tfapp.compare.task import Task
-    from tfapp.compare.trace import Step
+    from tfapp.compare.trace import Step, Train
 
     Run = Callable[[Task], Iterator[Step]]
 
@@ -25,6 +25,7 @@ class Engine:
     Attributes:
         name: What it is asked for by.
         path: Where the function is that takes a `Task` and yields its steps, `module:function`.
+        timed: Where the function is that takes a `Task` and returns what trains it.
         about: What it does, in a few words.
         cannot: Kinds of programs that it does not compute, each with the reason.
         exact: Whether it takes part where every bit must be equal.
@@ -34,6 +35,7 @@ class Engine:
 
     name: str
     path: str
+    timed: str
     about: str
     cannot: Mapping[str, str] = field(default_factory=dict)
     exact: bool = False
@@ -46,10 +48,17 @@ class Engine:
         return missing_extra(self.module, self.extra)
 
     def load(self) -> Run:
-        """Imports the function, and with it the framework."""
-        module, _, name = self.path.partition(":")
-        run: Any = getattr(importlib.import_module(module), name)
-        return run
+        """Imports the function that yields steps, and with it the framework."""
+        return _imported(self.path)
+
+    def load_timed(self) -> Callable[[Task], Train]:
+        """Imports the function that returns what trains, and with it the framework."""
+        return _imported(self.timed)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 _ENGINES = "tfapp.compare.engines"
@@ -57,21 +66,44 @@ _ENGINES = "tfapp.compare.engines"
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("tf1", f"{_ENGINES}.tf1:run", "a graph and a session of tf.compat.v1", exact=True),
-        Engine("eager", f"{_ENGINES}.tape:run_eager", "a tape, operation by operation", exact=True),
         Engine(
-            "function", f"{_ENGINES}.tape:run_function", "the same step in tf.function", exact=True
+            "tf1",
+            f"{_ENGINES}.tf1:run",
+            f"{_ENGINES}.tf1:train",
+            "a graph and a session of tf.compat.v1",
+            exact=True,
         ),
-        Engine("xla", f"{_ENGINES}.tape:run_xla", "the same step compiled by XLA"),
+        Engine(
+            "eager",
+            f"{_ENGINES}.tape:run_eager",
+            f"{_ENGINES}.tape:train_eager",
+            "a tape, operation by operation",
+            exact=True,
+        ),
+        Engine(
+            "function",
+            f"{_ENGINES}.tape:run_function",
+            f"{_ENGINES}.tape:train_function",
+            "the same step in tf.function",
+            exact=True,
+        ),
+        Engine(
+            "xla",
+            f"{_ENGINES}.tape:run_xla",
+            f"{_ENGINES}.tape:train_xla",
+            "the same step compiled by XLA",
+        ),
         Engine(
             "keras_fit",
             f"{_ENGINES}.keras_fit:run",
+            f"{_ENGINES}.keras_fit:train",
             "a Keras model trained by fit, without XLA",
             cannot={"sum": "it has no weights, so there is nothing to fit"},
         ),
         Engine(
             "torch",
             f"{_ENGINES}.torch_autograd:run",
+            f"{_ENGINES}.torch_autograd:train",
             "PyTorch's autograd",
             module="torch",
             extra="torch",
@@ -79,6 +111,7 @@ ENGINES: Mapping[str, Engine] = {
         Engine(
             "numpy",
             f"{_ENGINES}.by_hand:run",
+            f"{_ENGINES}.by_hand:train",
             "NumPy, gradients by hand",
             cannot={"cnn": "no gradient of a convolution is written by hand"},
         ),

@@ -1,15 +1,16 @@
-"""How far a benchmark is and how long it will still take."""
+"""How far a measurement is and how long it will still take."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Until one has been seen; importing and compiling take about so long on two cores.
 _START_SECONDS = 4.0
 _CHECK_SECONDS = 4.0
+_FIRST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,35 @@ class Schedule:
     def slice_done(self) -> None:
         """Notes that a slice is over."""
         self._sliced += 1
+
+
+class Stages:
+    """Long work in stages of which each tells how far it is; adds them up.
+
+    Args:
+        expected: Seconds that each stage may take, by name and in order; only their proportion
+            matters once something is done.
+        watch: Is told where the whole stands.
+    """
+
+    def __init__(self, expected: Mapping[str, float], watch: Watch) -> None:
+        self._expected = expected
+        self._watch = watch
+        self._begun = time.monotonic()
+        self._total = sum(expected.values())
+        self._before = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Watch]:
+        """Gives what a stage tells its own moments; it is over at the end of the block."""
+        share = self._expected[name]
+
+        def tell(moment: Moment) -> None:
+            done = (self._before + share * moment.done) / self._total
+            spent = time.monotonic() - self._begun
+            # Until something can be extrapolated, what was expected.
+            whole = spent / done if done > _FIRST_SHARE else max(spent, self._total)
+            self._watch(replace(moment, done=done, seconds_left=max(0.0, whole - spent)))
+
+        yield tell
+        self._before += share

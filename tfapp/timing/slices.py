@@ -84,3 +84,18 @@ def steps_for(seconds: float, step_seconds: float, unit: int = 1) -> int:
         unit: The least number of steps that can be asked for.
     """
     return unit * max(1, round(seconds / (step_seconds * unit)))
+
+
+def ranks(spreads: Sequence[Spread]) -> list[int | None]:
+    """Returns places, 1 for the fastest; none for those whose order noise may have made.
+
+    Two are told apart if the slower one's 10 % quantile is above the faster one's 90 % quantile.
+    Who cannot be told apart from somebody has no place.
+    """
+    places: list[int | None] = []
+    for one in spreads:
+        others = [other for other in spreads if other is not one]
+        faster = sum(other.p90 < one.p10 for other in others)
+        slower = sum(one.p90 < other.p10 for other in others)
+        places.append(faster + 1 if faster + slower == len(others) else None)
+    return places

@@ -1,1 +1,1 @@
-"""One way to compute a module; each has a function that takes a `Task` and yields its steps."""
+"""One way to compute a module: of a `Task`, `run` yields the steps and `train` just makes them."""

@@ -11,20 +11,46 @@ from typing import Any
 import numpy as np
 
 from tfapp.compare.task import Task
-from tfapp.compare.trace import Array, Step
+from tfapp.compare.trace import Array, Step, Train, step_by_step
 
 Arrays = Mapping[str, Array]
 
 
 def run(task: Task) -> Iterator[Step]:
     """Yields the steps of gradient descent."""
-    differentiate = _GRADIENTS[task.program.kind]
-    learning_rate = np.float32(task.program.learning_rate)
-    weights = dict(task.arrays.weights)
+    descent = Descent(task)
     for number in range(task.steps):
-        loss, gradients = differentiate(weights, task.batch(number))
-        weights = {name: value - learning_rate * gradients[name] for name, value in weights.items()}
-        yield Step(np.float32(loss), gradients, weights)
+        loss, gradients = descent.step(number)
+        yield Step(np.float32(loss), gradients, descent.weights)
+
+
+def train(task: Task) -> Train:
+    """Returns what makes the steps of `run`."""
+    descent = Descent(task)
+    return step_by_step(lambda number: descent.step(number)[0])
+
+
+class Descent:
+    """Gradient descent on weights that are replaced and never changed.
+
+    Args:
+        task: What is computed.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._differentiate = _GRADIENTS[task.program.kind]
+        self._learning_rate = np.float32(task.program.learning_rate)
+        self.weights: Arrays = task.arrays.weights
+
+    def step(self, number: int) -> tuple[Any, dict[str, Any]]:
+        """Updates once; returns the loss before the update, and the gradients."""
+        loss, gradients = self._differentiate(self.weights, self._task.batch(number))
+        self.weights = {
+            name: value - self._learning_rate * gradients[name]
+            for name, value in self.weights.items()
+        }
+        return loss, gradients
 
 
 def polynomial(weights: Arrays, data: Arrays) -> tuple[Any, dict[str, Any]]:

@@ -17,10 +17,12 @@ import tensorflow as tf
 
 from tfapp.compare.engines.losses import EPSILON, MOMENTUM
 from tfapp.compare.task import Task
-from tfapp.compare.trace import Array, Step
+from tfapp.compare.trace import Array, Step, Train
 
 # Steps of one call of `fit`: as many are held in memory.
 CHUNK = 32
+
+Ends = tuple[Any, Any]  # symbolic inputs and outputs of a model
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Form:
     """How a kind of program looks in Keras.
 
     Attributes:
-        build: Makes the model from the shape of one example.
+        connect: Makes inputs and outputs of a model from the shape of one example.
         loss: Of targets and predictions.
         names: The program's names of the model's weights, in Keras's order.
         pair: Cuts a batch of the program into features and targets.
     """
 
-    build: Callable[[tuple[int, ...]], keras.Model]
+    connect: Callable[[tuple[int, ...]], Ends]
     loss: Any
     names: tuple[str, ...]
     pair: Callable[[Mapping[str, Array]], tuple[Array, Array]]
@@ -43,19 +45,47 @@ class Form:
 def run(task: Task) -> Iterator[Step]:
     """Yields the steps of `fit`, which is called for 32 of them at a time."""
     form = _FORMS[task.program.kind]
+    model, weights = _compile(task, form, RecordedModel)
+    model.make_room()
+    reader = Reader(weights)
+    for start in range(0, task.steps, CHUNK):
+        batches = Batches(task, form, start, min(CHUNK, task.steps - start))
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[reader])
+        yield from reader.take()
+
+
+def train(task: Task) -> Train:
+    """Returns what calls `fit` for as many steps as it is asked for.
+
+    Nothing is kept, so that this is Keras's own training step; the loss is the one that `fit`
+    keeps of its last batch.
+    """
+    form = _FORMS[task.program.kind]
+    model, _ = _compile(task, form, keras.Model)
+    done = 0
+
+    def fit(steps: int) -> float:
+        nonlocal done
+        last = LastLoss()
+        batches = Batches(task, form, done, steps)
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[last])
+        done += steps
+        return last.loss
+
+    return fit
+
+
+def _compile(task: Task, form: Form, made: type[keras.Model]) -> tuple[Any, dict[str, Any]]:
+    """Returns the compiled model, and its variables by the program's names."""
     features, _ = form.pair(task.batch(0))
-    model = form.build(features.shape[1:])
+    inputs, outputs = form.connect(features.shape[1:])
+    model = made(inputs, outputs)
     weights = dict(zip(form.names, model.weights, strict=True))
     for name, variable in weights.items():
         variable.assign(task.arrays.weights[name])
     optimizer = keras.optimizers.SGD(task.program.learning_rate)
     model.compile(optimizer, form.loss, jit_compile=False)
-    reader = Reader(weights)
-    for start in range(0, task.steps, CHUNK):
-        numbers = range(start, min(start + CHUNK, task.steps))
-        batches = Batches([form.pair(task.batch(number)) for number in numbers])
-        model.fit(batches, shuffle=False, verbose=0, callbacks=[reader])
-        yield from reader.take()
+    return model, weights
 
 
 class RecordedModel(keras.Model):
@@ -107,24 +137,38 @@ class Reader(keras.callbacks.Callback):
         return taken
 
 
+class LastLoss(keras.callbacks.Callback):
+    """Keeps what `fit` tells after its last batch: the mean loss of all batches of the call."""
+
+    loss: float
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Reads the loss, as a progress bar would."""
+        self.loss = float(logs["loss"])
+
+
 class Batches(keras.utils.PyDataset):
-    """Batches in their order.
+    """Batches of a task in their order, cut when they are asked for.
 
     Args:
-        batches: Features and targets of each.
+        task: Whose they are.
+        form: Knows what of them are features and targets.
+        start: The first.
+        steps: How many.
     """
 
-    def __init__(self, batches: list[tuple[Array, Array]]) -> None:
+    def __init__(self, task: Task, form: Form, start: int, steps: int) -> None:
         super().__init__()
-        self._batches = batches
+        self._task, self._form = task, form
+        self._numbers = range(start, start + steps)
 
     def __len__(self) -> int:
         """Returns how many there are."""
-        return len(self._batches)
+        return len(self._numbers)
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
-        """Returns one of them."""
-        return self._batches[index]
+        """Returns features and targets of one of them."""
+        return self._form.pair(self._task.batch(self._numbers[index]))
 
 
 class Polynomial(keras.layers.Layer):
@@ -140,13 +184,13 @@ class Polynomial(keras.layers.Layer):
         return c0 * self.w**2 + c1 * self.w + c2
 
 
-def build_polynomial(shape: tuple[int, ...]) -> keras.Model:
-    """Builds the cost as a model."""
+def connect_polynomial(shape: tuple[int, ...]) -> Ends:
+    """Connects the cost as a layer."""
     return _sequence(shape, [Polynomial()])
 
 
-def build_two_layer(shape: tuple[int, ...]) -> keras.Model:
-    """Builds two dense layers without biases.
+def connect_two_layer(shape: tuple[int, ...]) -> Ends:
+    """Connects two dense layers without biases.
 
     The program says maximum(x, 0), whose gradient at exactly 0 is 1; that of relu is 0.
     """
@@ -155,16 +199,16 @@ def build_two_layer(shape: tuple[int, ...]) -> keras.Model:
     return _sequence(shape, [first, dense(1000, use_bias=False)])
 
 
-def build_mlp(shape: tuple[int, ...]) -> keras.Model:
-    """Builds three dense layers."""
+def connect_mlp(shape: tuple[int, ...]) -> Ends:
+    """Connects three dense layers."""
     dense = keras.layers.Dense
     return _sequence(
         shape, [dense(256, activation="relu"), dense(128, activation="relu"), dense(10)]
     )
 
 
-def build_cnn(shape: tuple[int, ...]) -> keras.Model:
-    """Builds convolution, normalization, relu, pooling and a dense layer."""
+def connect_cnn(shape: tuple[int, ...]) -> Ends:
+    """Connects convolution, normalization, relu, pooling and a dense layer."""
     layers = keras.layers
     return _sequence(
         shape,
@@ -189,13 +233,11 @@ def itself(targets: Any, predictions: Any) -> Any:
     return predictions
 
 
-def _sequence(shape: tuple[int, ...], layers: list[Any]) -> keras.Model:
+def _sequence(shape: tuple[int, ...], layers: list[Any]) -> Ends:
     inputs = x = keras.Input(shape)
     for layer in layers:
         x = layer(x)
-    model = RecordedModel(inputs, x)
-    model.make_room()
-    return model
+    return inputs, x
 
 
 def _coefficients(batch: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -214,14 +256,14 @@ def _labels(batch: Mapping[str, Array]) -> tuple[Array, Array]:
     return batch["images"], batch["labels"]
 
 
-_POLYNOMIAL = Form(build_polynomial, itself, ("w",), _coefficients)
+_POLYNOMIAL = Form(connect_polynomial, itself, ("w",), _coefficients)
 _FORMS: Mapping[str, Form] = {
     "polynomial": _POLYNOMIAL,
     "fed polynomial": _POLYNOMIAL,
-    "two-layer": Form(build_two_layer, squared_sum, ("w1", "w2"), _pair),
-    "mlp": Form(build_mlp, "mean_squared_error", ("w1", "b1", "w2", "b2", "w3", "b3"), _one_hot),
+    "two-layer": Form(connect_two_layer, squared_sum, ("w1", "w2"), _pair),
+    "mlp": Form(connect_mlp, "mean_squared_error", ("w1", "b1", "w2", "b2", "w3", "b3"), _one_hot),
     "cnn": Form(
-        build_cnn,
+        connect_cnn,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         (
             *("conv/kernel", "bn/gamma", "bn/beta", "bn/moving_mean", "bn/moving_variance"),

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfapp.compare.engines.losses import LOSSES, MOMENTUM
 from tfapp.compare.task import Task
-from tfapp.compare.trace import Step
+from tfapp.compare.trace import Step, Train, step_by_step
 
 _SWITCH = "disable_meta_optimizer"
 # Programs whose data are constants of the graph, or what is differentiated.
@@ -20,7 +20,7 @@ _UNFED = ("polynomial", "sum")
 
 def run_eager(task: Task) -> Iterator[Step]:
     """Yields the steps of the tape as it is, operation by operation."""
-    return _run(task, lambda step: step)
+    return _run(task, _as_it_is)
 
 
 def run_function(task: Task) -> Iterator[Step]:
@@ -30,7 +30,22 @@ def run_function(task: Task) -> Iterator[Step]:
 
 def run_xla(task: Task) -> Iterator[Step]:
     """Yields the steps of the tape compiled by XLA."""
-    return _run(task, lambda step: tf.function(step, jit_compile=True))
+    return _run(task, _by_xla)
+
+
+def train_eager(task: Task) -> Train:
+    """Returns what makes the steps of `run_eager`."""
+    return _train(task, _as_it_is)
+
+
+def train_function(task: Task) -> Train:
+    """Returns what makes the steps of `run_function`."""
+    return _train(task, tf.function)
+
+
+def train_xla(task: Task) -> Train:
+    """Returns what makes the steps of `run_xla`."""
+    return _train(task, _by_xla)
 
 
 @contextmanager
@@ -88,6 +103,28 @@ class TapeStep:
         if not self._updates:
             return {}
         return {name: variable.numpy() for name, variable in self.variables.items()}
+
+
+def _as_it_is(step: Any) -> Any:
+    return step
+
+
+def _by_xla(step: Any) -> Any:
+    return tf.function(step, jit_compile=True)
+
+
+def _train(task: Task, compiled: Callable[[Any], Any]) -> Train:
+    trainer = TapeStep(task)
+
+    def update(data: dict[str, Any]) -> Any:
+        loss, gradients = trainer.step(data)
+        # What no update needs and no one asks for would not be computed.
+        return loss if task.arrays.weights else (loss, gradients)
+
+    step = compiled(update)
+    if task.arrays.weights:
+        return step_by_step(lambda number: step(_fed(task, number)))
+    return step_by_step(lambda number: step(_fed(task, number))[0])
 
 
 def _run(task: Task, compiled: Callable[[Any], Any]) -> Iterator[Step]:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from legacy_tf1 import coefficients, computation_graph, quadratic, raw_mlp, small_cnn, two_layer
-from legacy_tf1.training import TrainingGraph, train
+from legacy_tf1.training import TrainingGraph, open_session
+from legacy_tf1.training import train as trace
 from tfapp.compare.task import Task
-from tfapp.compare.trace import Array, Step
+from tfapp.compare.trace import Array, Step, Train, step_by_step
 
 
 def run(task: Task) -> Iterator[Step]:
     """Yields the steps of a session that lasts as long as the iteration."""
     training = _BUILDERS[task.program.kind](task)
-    for step in train(training, task.steps, grappler=task.grappler):
+    for step in trace(training, task.steps, grappler=task.grappler):
         yield Step(step.loss, step.gradients, step.weights)
+
+
+def train(task: Task) -> Train:
+    """Returns what makes the steps of `run`, in a session that is closed when it is forgotten."""
+    training = _BUILDERS[task.program.kind](task)
+    session = open_session(training.graph, grappler=task.grappler)
+    session.run(training.initialize)
+    # Gradients are computed, also where no update needs them, and not fetched.
+    computed = [training.update, *(gradient.op for gradient in training.gradients.values())]
+
+    def step(number: int) -> Any:
+        return session.run([training.loss, *computed], training.feeds(number))[0]
+
+    return step_by_step(step)
 
 
 def _polynomial(task: Task) -> TrainingGraph:

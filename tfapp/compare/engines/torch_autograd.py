@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from tfapp.compare.task import Task
-from tfapp.compare.trace import Step
+from tfapp.compare.trace import Step, Train, step_by_step
 
 EPSILON = 1e-3
 NEW_SHARE = 0.01  # what PyTorch calls momentum: the share of the new value in a moving average
@@ -23,24 +23,48 @@ Tensors = Mapping[str, Any]
 
 def run(task: Task) -> Iterator[Step]:
     """Yields the steps of gradient descent."""
-    initial = task.arrays.weights or task.arrays.data
-    trained = task.trained or tuple(initial)
-    tensors = {name: torch.tensor(value) for name, value in initial.items()}
-    for name in trained:
-        tensors[name].requires_grad_()
-    parameters = [tensors[name] for name in trained]
-    optimizer = torch.optim.SGD(parameters, lr=task.program.learning_rate)
+    descent = Descent(task)
     for number in range(task.steps):
-        data = {name: torch.from_numpy(array) for name, array in task.batch(number).items()}
-        optimizer.zero_grad()
-        loss = _LOSSES[task.program.kind](tensors, data)
+        loss = descent.step(number)
+        # An update leaves gradients as they are.
+        gradients = {name: _copy(descent.tensors[name].grad) for name in descent.trained}
+        weights = {name: _copy(descent.tensors[name]) for name in task.arrays.weights}
+        yield Step(_copy(loss), gradients, weights)
+
+
+def train(task: Task) -> Train:
+    """Returns what makes the steps of `run`."""
+    descent = Descent(task)
+    return step_by_step(lambda number: descent.step(number).item())
+
+
+class Descent:
+    """Gradient descent on tensors.
+
+    Args:
+        task: What is computed.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        initial = task.arrays.weights or task.arrays.data
+        self.trained = task.trained or tuple(initial)
+        self.tensors = {name: torch.tensor(value) for name, value in initial.items()}
+        for name in self.trained:
+            self.tensors[name].requires_grad_()
+        parameters = [self.tensors[name] for name in self.trained]
+        self._optimizer = torch.optim.SGD(parameters, lr=task.program.learning_rate)
+
+    def step(self, number: int) -> Any:
+        """Updates once, if there is anything to update; returns the loss before that."""
+        batch = self._task.batch(number)
+        data = {name: torch.from_numpy(array) for name, array in batch.items()}
+        self._optimizer.zero_grad()
+        loss = _LOSSES[self._task.program.kind](self.tensors, data)
         loss.backward()
-        gradients = {name: _copy(tensors[name].grad) for name in trained}
-        if task.arrays.weights:
-            optimizer.step()
-        yield Step(
-            _copy(loss), gradients, {name: _copy(tensors[name]) for name in task.arrays.weights}
-        )
+        if self._task.arrays.weights:
+            self._optimizer.step()
+        return loss
 
 
 def polynomial(weights: Tensors, data: Tensors) -> Any:

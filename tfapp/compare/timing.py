@@ -1,0 +1,235 @@
+"""Times engines: each in a process of its own, in turn. `python -m tfapp.compare.timing eager`.
+
+    {"do": "prepare", "program": "mlp", "data": null}
+    {"do": "time", "seconds": 0.2}
+
+The loss of the first step comes with the answer to `prepare`, so that who measures can see that
+what is timed is what was compared.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tfapp.compare.plan import task_of
+from tfapp.compare.programs import PROGRAMS, Program
+from tfapp.compare.roster import Engine, find_engines
+from tfapp.compare.task import Task
+from tfapp.compare.trace import Train
+from tfapp.timing.machine import Machine, read_machine
+from tfapp.timing.process import ContenderFailed, Crew
+from tfapp.timing.schedule import Schedule, Watch
+from tfapp.timing.slices import Slice, Spread, paired_ratio, ranks, spread
+from tfapp.timing.turns import PAUSE_SECONDS, take_turns
+from tfapp.timing.worker import Actions, Answer, Pace, serve
+
+_MODULE = "tfapp.compare.timing"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One engine on one program.
+
+    Attributes:
+        slices: One a round, in order.
+        step_us: Microseconds a step over the slices.
+        speed: How many times as fast as the reference, the median over rounds; `None` if the
+            reference was not timed.
+        rank: 1 for the fastest; `None` if it cannot be told apart from another.
+        compile_seconds: Until the first step is done, its framework imported before.
+        import_seconds: Of its framework; two may have been imported at a time.
+        first_loss: Of the first step.
+    """
+
+    slices: tuple[Slice, ...]
+    step_us: Spread
+    speed: float | None
+    rank: int | None
+    compile_seconds: float
+    import_seconds: float | None
+    first_loss: float
+
+    @property
+    def steps_a_second(self) -> float:
+        """Of the median slice."""
+        return 1e6 / self.step_us.median
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What all engines came to.
+
+    Attributes:
+        machine: What was measured on.
+        rounds: Slices of each engine and program.
+        seconds: Length of a slice, about.
+        programs: By program and engine; who failed or cannot is not there.
+        failures: Why, by program and engine.
+    """
+
+    machine: Machine
+    rounds: int
+    seconds: float
+    programs: Mapping[str, Mapping[str, Timing]]
+    failures: Mapping[str, Mapping[str, str]]
+
+
+def time_engines(
+    programs: Sequence[Program],
+    engines: Sequence[Engine],
+    *,
+    reference: str,
+    rounds: int,
+    seconds: float,
+    data: Path | None,
+    watch: Watch,
+) -> Timings:
+    """Times every engine on every program that it can compute.
+
+    Args:
+        programs: One after another.
+        engines: Who is timed, the reference among them.
+        reference: Name of the engine that ratios refer to.
+        rounds: Slices of each.
+        seconds: Length of a slice, about.
+        data: Folder of IDX files for the programs that need one.
+        watch: Is told what happens next.
+    """
+    machine = read_machine()
+    present = [engine for engine in engines if engine.missing is None]
+    teams = {
+        program.name: [engine.name for engine in present if program.kind not in engine.cannot]
+        for program in programs
+    }
+    schedule = Schedule(
+        starts=len(present),
+        checks=sum(map(len, teams.values())),
+        rounds=rounds,
+        slice_seconds=seconds + PAUSE_SECONDS,
+    )
+    measured: dict[str, Mapping[str, Timing]] = {}
+    failures: dict[str, Mapping[str, str]] = {}
+    with Crew(_MODULE) as crew:
+        watch(schedule.now("", "starting", "all"))
+        for name in crew.start([engine.name for engine in present], at_once=machine.cores):
+            schedule.started()
+            watch(schedule.now("", "started", name))
+        for program, team in teams.items():
+            one = _OneProgram(crew, program, data, schedule, watch)
+            measured[program] = one.time(team, reference, rounds, seconds)
+            failures[program] = one.failures
+    return Timings(machine, rounds, seconds, measured, failures)
+
+
+class _OneProgram:
+    """One program: every engine is prepared, then all are timed in turn.
+
+    Args:
+        crew: Their processes.
+        program: Its name.
+        data: Folder of IDX files.
+        schedule: Knows how far the measurement is.
+        watch: Is told what happens next.
+    """
+
+    def __init__(
+        self, crew: Crew, program: str, data: Path | None, schedule: Schedule, watch: Watch
+    ) -> None:
+        self._crew, self._program, self._data = crew, program, data
+        self._schedule, self._watch = schedule, watch
+        self.failures: dict[str, str] = {}
+
+    def time(
+        self, team: Sequence[str], reference: str, rounds: int, seconds: float
+    ) -> dict[str, Timing]:
+        """Returns what was measured of those that did not fail."""
+        prepared = {name: answer for name in team if (answer := self._prepare(name)) is not None}
+        turns = take_turns(
+            self._crew,
+            list(prepared),
+            workload=self._program,
+            rounds=rounds,
+            seconds=seconds,
+            schedule=self._schedule,
+            watch=self._watch,
+        )
+        self.failures |= {name: t.failure for name, t in turns.items() if t.failure is not None}
+        slices = {name: tuple(t.slices) for name, t in turns.items() if t.failure is None}
+        times = {name: [one.step_us for one in some] for name, some in slices.items()}
+        places = dict(zip(times, ranks([spread(some) for some in times.values()]), strict=True))
+        base = times.get(reference)
+        return {
+            name: Timing(
+                slices=slices[name],
+                step_us=spread(times[name]),
+                speed=None if base is None else paired_ratio(base, times[name]),
+                rank=places[name],
+                compile_seconds=prepared[name]["compile_seconds"],
+                import_seconds=self._crew.import_seconds(name),
+                first_loss=prepared[name]["first_loss"],
+            )
+            for name in slices
+        }
+
+    def _prepare(self, name: str) -> Answer | None:
+        self._watch(self._schedule.now(self._program, "compiling", name))
+        folder = None if self._data is None else str(self._data)
+        with self._schedule.check():
+            try:
+                return self._crew.ask(name, "prepare", program=self._program, data=folder)
+            except ContenderFailed as error:
+                self.failures[name] = str(error)
+                return None
+
+
+class Worker:
+    """Answers requests about one engine, one program after another.
+
+    Args:
+        load: Returns what trains a task.
+    """
+
+    def __init__(self, load: Callable[[Task], Train]) -> None:
+        self._load = load
+        self._train: Train | None = None
+        self._pace: Pace | None = None
+        self.actions: Actions = {"prepare": self._prepare, "time": self._time}
+
+    def _prepare(self, program: str, data: str | None) -> Answer:
+        """Builds, makes the first step and warms up."""
+        self._train = self._pace = None
+        gc.collect()
+        task = task_of(PROGRAMS[program], None if data is None else Path(data))
+        started = time.perf_counter()
+        train = self._train = self._load(task)
+        first_loss = train(1)
+        compile_seconds = time.perf_counter() - started
+        pace = self._pace = Pace(self._slice)
+        pace.start()
+        pace.warm_up()
+        return {"compile_seconds": compile_seconds, "first_loss": first_loss}
+
+    def _time(self, seconds: float) -> Answer:
+        assert self._pace is not None, "time comes after prepare"
+        return asdict(self._pace.slice(seconds))
+
+    def _slice(self, steps: int) -> Slice:
+        assert self._train is not None
+        started = time.perf_counter()
+        self._train(steps)
+        return Slice(steps, time.perf_counter() - started)
+
+
+def main() -> None:
+    """Answers until stdin is closed."""
+    (engine,) = find_engines(sys.argv[1:2])
+    serve(lambda: Worker(engine.load_timed()).actions)
+
+
+if __name__ == "__main__":
+    main()
