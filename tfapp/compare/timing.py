@@ -94,29 +94,62 @@ def time_engines(
     Args:
         programs: One after another.
         engines: Who is timed, the reference among them.
-        reference: Name of the engine that ratios refer to.
+        reference: Name of the engine that rates refer to.
+        rounds: Slices of each.
+        seconds: Length of a slice, about.
+        data: Folder of IDX files for the programs that need one.
+        watch: Is told what happens next.
+    """
+    present = [engine for engine in engines if engine.missing is None]
+    teams = {
+        program.name: [engine.name for engine in present if program.kind not in engine.cannot]
+        for program in programs
+    }
+    return time_teams(
+        _MODULE,
+        teams,
+        reference=reference,
+        rounds=rounds,
+        seconds=seconds,
+        data=data,
+        watch=watch,
+    )
+
+
+def time_teams(
+    module: str,
+    teams: Mapping[str, Sequence[str]],
+    *,
+    reference: str,
+    rounds: int,
+    seconds: float,
+    data: Path | None = None,
+    watch: Watch,
+) -> Timings:
+    """Times whoever is in the team of a program, each in a process that lasts over programs.
+
+    Args:
+        module: What each process runs with the name as its argument; it serves a `Worker`.
+        teams: Names by program.
+        reference: Name that rates refer to.
         rounds: Slices of each.
         seconds: Length of a slice, about.
         data: Folder of IDX files for the programs that need one.
         watch: Is told what happens next.
     """
     machine = read_machine()
-    present = [engine for engine in engines if engine.missing is None]
-    teams = {
-        program.name: [engine.name for engine in present if program.kind not in engine.cannot]
-        for program in programs
-    }
+    names = list(dict.fromkeys(name for team in teams.values() for name in team))
     schedule = Schedule(
-        starts=len(present),
+        starts=len(names),
         checks=sum(map(len, teams.values())),
         rounds=rounds,
         slice_seconds=seconds + PAUSE_SECONDS,
     )
     measured: dict[str, Mapping[str, Timing]] = {}
     failures: dict[str, Mapping[str, str]] = {}
-    with Crew(_MODULE) as crew:
+    with Crew(module) as crew:
         watch(schedule.now("", "starting", "all"))
-        for name in crew.start([engine.name for engine in present], at_once=machine.cores):
+        for name in crew.start(names, at_once=machine.cores):
             schedule.started()
             watch(schedule.now("", "started", name))
         for program, team in teams.items():
