@@ -6,17 +6,18 @@ and backend stay as they are.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfapp.errors import UsageError, storage_errors
-from tfapp.runs import Run, write_whole
+from tfapp.errors import UsageError
+from tfapp.report.bars import Bar as Bar
+from tfapp.report.bars import draw_bars as draw_bars
+from tfapp.report.svg import plain, write_svg
+from tfapp.runs import Run
 
 if TYPE_CHECKING:  # both need TensorFlow, which a figure does not
     from tfapp.evaluation import Evaluation
@@ -24,28 +25,6 @@ if TYPE_CHECKING:  # both need TensorFlow, which a figure does not
 
 _COLORS = {"train": "#4c78a8", "validation": "#e45756"}
 _NOT_CURVES = ("split", "step", "epoch")
-_BAR_COLORS = {True: "#e45756", False: "#9ecae9"}
-# Beyond this quotient of the longest and the shortest bar, the short ones cannot be seen.
-_MOST_LINEAR = 60.0
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A measured value with its name.
-
-    Attributes:
-        name: Written beside it.
-        value: Its length.
-        low: Where the whisker begins.
-        high: Where it ends.
-        highlighted: Whether it has the color that stands out.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    highlighted: bool = False
 
 
 def draw_curves(run: Run) -> Path | None:
@@ -63,8 +42,8 @@ def draw_curves(run: Run) -> Path | None:
     figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _draw_curve(axes, name, rows)
-    figure.suptitle(_plain(run.name), fontsize=10)
-    return _save(figure, run.plots / "curves.svg")
+    figure.suptitle(plain(run.name), fontsize=10)
+    return write_svg(figure, run.plots / "curves.svg")
 
 
 def draw_confusion(evaluation: Evaluation) -> Path | None:
@@ -75,7 +54,7 @@ def draw_confusion(evaluation: Evaluation) -> Path | None:
     """
     if not evaluation.confusion:
         return None
-    names = [_plain(score.name) for score in evaluation.classes]
+    names = [plain(score.name) for score in evaluation.classes]
     side = min(max(3.6, 0.45 * len(names) + 1.6), 16.0)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -97,7 +76,7 @@ def draw_confusion(evaluation: Evaluation) -> Path | None:
     accuracy = evaluation.metrics.get("accuracy")
     shown = "" if accuracy is None else f", accuracy {accuracy:.4f}"
     axes.set_title(f"{evaluation.split}: {evaluation.examples:,} examples{shown}", fontsize=10)
-    return _save(figure, evaluation.run / "plots" / f"confusion-{evaluation.split}.svg")
+    return write_svg(figure, evaluation.run / "plots" / f"confusion-{evaluation.split}.svg")
 
 
 def draw_predictions(predictions: Predictions, path: Path, *, most: int = 32) -> Path:
@@ -127,65 +106,11 @@ def draw_predictions(predictions: Predictions, path: Path, *, most: int = 32) ->
         wrong = shown.true is not None and shown.label != shown.true
         title = format(shown.value, ".4g") if shown.label is None else shown.label
         axes.set_title(
-            _plain(f"{title} (is {shown.true})" if wrong else title),
+            plain(f"{title} (is {shown.true})" if wrong else title),
             fontsize=9,
             color="#c00000" if wrong else "black",
         )
-    return _save(figure, path)
-
-
-def draw_bars(panels: Mapping[str, Sequence[Bar]], path: Path, *, unit: str) -> Path:
-    """Draws one panel of horizontal bars for each entry, the shortest bar on top.
-
-    A panel whose bars differ too much in length has a logarithmic axis, and says so.
-
-    Args:
-        panels: Bars by the title of their panel.
-        path: The SVG file to write.
-        unit: What the lengths are.
-    """
-    shown = {title: sorted(bars, key=lambda bar: bar.value) for title, bars in panels.items()}
-    shown = {title: bars for title, bars in shown.items() if bars}
-    heights = [len(bars) + 2.5 for bars in shown.values()]
-    figure = Figure(figsize=(8.4, 0.24 * sum(heights) + 0.2), layout="constrained")
-    if shown:
-        grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
-        for axes, (title, bars) in zip(grid[:, 0], shown.items(), strict=True):
-            _draw_panel(axes, title, bars, unit)
-    return _save(figure, path)
-
-
-def _draw_panel(axes: Axes, title: str, bars: Sequence[Bar], unit: str) -> None:
-    values = [bar.value for bar in bars]
-    whiskers = [[b.value - b.low for b in bars], [b.high - b.value for b in bars]]
-    axes.barh(
-        range(len(bars)),
-        values,
-        xerr=whiskers,
-        color=[_BAR_COLORS[bar.highlighted] for bar in bars],
-        error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "#444444"},
-    )
-    logarithmic = values[-1] > _MOST_LINEAR * values[0]
-    if logarithmic:
-        axes.set_xscale("log")
-    else:
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-    farthest = max(bar.high for bar in bars)
-    for row, bar in enumerate(bars):
-        text = format(bar.value, ",.0f" if bar.value >= 100 else ".3g")
-        axes.annotate(
-            text, (bar.high, row), (5, 0), textcoords="offset points", va="center", fontsize=8
-        )
-    # Room for the numbers on the right.
-    axes.set_xlim(right=farthest * (4 if logarithmic else 1.12))
-    axes.set_yticks(range(len(bars)), [_plain(bar.name) for bar in bars], fontsize=8)
-    axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_title(_plain(title), fontsize=10, loc="left")
-    axes.set_xlabel(f"{unit}, logarithmic" if logarithmic else unit, fontsize=8)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.grid(axis="x", alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    return write_svg(figure, path)
 
 
 def _draw_curve(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -213,17 +138,3 @@ def _write_counts(
                 axes.text(
                     column, row, str(count), ha="center", va="center", fontsize=8, color=color
                 )
-
-
-def _plain(text: str) -> str:
-    """Keeps matplotlib from reading what stands between dollars as a formula."""
-    return text.replace("$", r"\$")
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, buffer.getvalue())
-    return path
