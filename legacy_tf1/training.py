@@ -68,7 +68,7 @@ def open_session(graph: tf.Graph, *, grappler: bool = True) -> Any:
     Args:
         graph: What it runs.
         grappler: Whether TensorFlow may rewrite the graph before it runs it. Rewriting changes
-            last bits; without it a session gives the bits of eager execution.
+            last bits; without it a session gives the bits of eager execution on the programs here.
     """
     config = v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = not grappler

@@ -17,13 +17,6 @@ def test_every_program_has_its_row(name):
     assert int(row) == PROGRAMS[name].steps
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, p in PROGRAMS.items() if p.teaches.startswith("pitfall")]
-)
-def test_every_pitfall_is_explained(name):
-    assert re.search(rf"^### .*`{name}`", PAGE, re.MULTILINE)
-
-
 def test_no_other_program_is_named():
     rows = re.findall(r"^\| `([a-z-]+)` \| \d+ \|", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(PROGRAMS)
