@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 
 from tfapp.compare.parity import (
     EXACT,
+    Comparer,
     Tolerance,
-    compare_steps,
     compare_traces,
     relative_difference,
     same_bits,
@@ -122,6 +122,14 @@ def test_one_loss_that_is_off_is_found(index, ulps):
     assert parity.inside == (ulps * 2.0**-23 <= 1e-6)
 
 
+def test_a_difference_is_a_share_of_the_largest_value_so_far():
+    reference = [step(gradient=(0.5, -8.0)), step(gradient=(0.5, 0.0)), step(gradient=(16.0, 0.0))]
+    trace = [step(gradient=(1.5, -8.0)), step(gradient=(0.5, 2.0)), step(gradient=(16.0, 1.0))]
+    comparer = Comparer()
+    sizes = [comparer.compare(*pair).gradients.size for pair in zip(trace, reference, strict=True)]
+    assert sizes == [1 / 8, 2 / 8, 1 / 16]
+
+
 def test_nan_on_both_sides_is_equal_and_on_one_side_is_outside():
     nan = math.nan
     both = compare_traces([step(nan, (nan, 1))], [step(nan, (nan, 1))], EXACT)
@@ -147,7 +155,7 @@ def test_nan_on_both_sides_is_equal_and_on_one_side_is_outside():
 )
 def test_traces_that_do_not_fit_are_refused_by_name(wrong, said):
     with pytest.raises(ValueError, match=said):
-        compare_steps(wrong, step())
+        Comparer().compare(wrong, step())
 
 
 def test_traces_of_different_length_are_refused():

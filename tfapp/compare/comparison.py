@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tfapp.compare.parity import (
     EXACT,
+    Comparer,
     Parity,
     Place,
     StepDifference,
     Tolerance,
-    compare_steps,
     relative_difference,
     summarize,
 )
@@ -157,6 +157,7 @@ class _Runner:
 
     def __init__(self, engine: Engine, task: Task, kept: Trace) -> None:
         self._kept = kept
+        self._comparer = Comparer()
         try:
             self._steps = engine.load()(task)
         except Exception as error:
@@ -168,7 +169,7 @@ class _Runner:
             return
         try:
             step = next(self._steps)
-            self._kept.differences.append(compare_steps(step, expected))
+            self._kept.differences.append(self._comparer.compare(step, expected))
             self._kept.losses.append(float(step.loss))
         except StopIteration:
             self._kept.failure = f"it ended after {len(self._kept.losses)} steps"

@@ -1,11 +1,12 @@
-"""How far one trace is from another: pure functions of NumPy arrays.
+"""How far one trace is from another, worked out in NumPy.
 
     parity = compare_traces(steps_of_the_port, steps_of_the_original, Tolerance(1e-6, 1e-6, 1e-6))
     parity.inside, parity.gradients.largest
 
-A difference is max|d| / max|a| of a tensor, where a is the reference and d what is to be added to
-it. Units in the last place are told of losses only: in a gradient that is nearly zero, millions of
-them mean nothing.
+A difference is max|d| / max|a| of a tensor. d is what is to be added to the reference at a step,
+and a all that the reference's tensor has been up to that step: what rounding leaves does not shrink
+when a loss or a gradient goes towards zero. Units in the last place are told of losses only: in a
+gradient that is nearly zero, millions of them mean nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tfapp.compare.trace import Array, Step
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an engine may be from the reference, as max|d| / max|a|.
+    """How far an engine may be from the reference, as max|d| / max|a| of the module's docstring.
 
     Attributes:
         loss: Of the loss of a step.
@@ -157,21 +158,46 @@ def compare_traces(
         ValueError: Names, shapes or types do not match, or one trace is longer.
     """
     pairs = zip(trace, reference, strict=True)
-    return summarize([compare_steps(step, expected) for step, expected in pairs], tolerance)
+    comparer = Comparer()
+    return summarize([comparer.compare(step, expected) for step, expected in pairs], tolerance)
 
 
-def compare_steps(step: Step, reference: Step) -> StepDifference:
-    """Compares one step.
+class Comparer:
+    """Compares the steps of a trace with those of the reference, one by one and in their order."""
 
-    Raises:
-        ValueError: Names, shapes or types do not match; the message names them.
-    """
-    return StepDifference(
-        loss=_difference("loss", {"loss": step.loss}, {"loss": reference.loss}),
-        gradients=_difference("gradients", step.gradients, reference.gradients),
-        weights=_difference("weights", step.weights, reference.weights),
-        ulps=ulps_between(step.loss, reference.loss),
-    )
+    def __init__(self) -> None:
+        self._scales: dict[tuple[str, str], float] = {}
+
+    def compare(self, step: Step, reference: Step) -> StepDifference:
+        """Compares the next step.
+
+        Raises:
+            ValueError: Names, shapes or types do not match; the message names them.
+        """
+        return StepDifference(
+            loss=self._difference("loss", {"loss": step.loss}, {"loss": reference.loss}),
+            gradients=self._difference("gradients", step.gradients, reference.gradients),
+            weights=self._difference("weights", step.weights, reference.weights),
+            ulps=ulps_between(step.loss, reference.loss),
+        )
+
+    def _difference(
+        self, what: str, found: Mapping[str, Any], expected: Mapping[str, Any]
+    ) -> Difference:
+        _check_names(what, found, expected)
+        equal, largest, where = True, 0.0, ""
+        for name in expected:
+            value, reference = np.asarray(found[name]), np.asarray(expected[name])
+            _check_form(f"{what} {name}" if what != name else what, value, reference)
+            scale = max(self._scales.get((what, name), 0.0), magnitude(reference))
+            self._scales[what, name] = scale
+            if same_bits(value, reference):
+                continue
+            size = relative_difference(value, reference, scale)
+            if equal or size > largest:
+                largest, where = size, name
+            equal = False
+        return Difference(equal, largest, where)
 
 
 def summarize(differences: Sequence[StepDifference], tolerance: Tolerance) -> Parity:
@@ -188,11 +214,22 @@ def summarize(differences: Sequence[StepDifference], tolerance: Tolerance) -> Pa
     )
 
 
-def relative_difference(value: Any, reference: Any) -> float:
+def magnitude(array: Any) -> float:
+    """Returns max|a| over the finite entries of an array; 0 if there are none."""
+    values = np.abs(np.asarray(array, np.float64))
+    return float(np.max(values, where=np.isfinite(values), initial=0.0))
+
+
+def relative_difference(value: Any, reference: Any, scale: float | None = None) -> float:
     """Returns max|d| / max|a| of two arrays of one shape.
 
     Equal entries, NaN and infinities among them, count as no difference. Where only one side is
-    NaN or infinite, or the reference is all zeros and the other is not, the result is infinite.
+    NaN or infinite, or the scale is 0 and there is a difference, the result is infinite.
+
+    Args:
+        value: What is judged.
+        reference: What it should be.
+        scale: max|a| if it is to be another than the reference's.
     """
     a, b = np.asarray(value, np.float64), np.asarray(reference, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
@@ -200,7 +237,7 @@ def relative_difference(value: Any, reference: Any) -> float:
         return 0.0
     if not bool(np.isfinite(a[~same]).all() and np.isfinite(b[~same]).all()):
         return math.inf
-    scale = np.max(np.abs(b), where=np.isfinite(b), initial=0.0)
+    scale = magnitude(b) if scale is None else scale
     return float(np.max(np.abs(a[~same] - b[~same])) / scale) if scale else math.inf
 
 
@@ -229,21 +266,6 @@ def _rank(value: Any) -> int:
     kind = {4: np.int32, 8: np.int64}[value.dtype.itemsize]
     magnitude = int(np.abs(value).view(kind))
     return -magnitude if np.signbit(value) else magnitude
-
-
-def _difference(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> Difference:
-    _check_names(what, found, expected)
-    equal, largest, where = True, 0.0, ""
-    for name in expected:
-        value, reference = np.asarray(found[name]), np.asarray(expected[name])
-        _check_form(f"{what} {name}" if what != name else what, value, reference)
-        if same_bits(value, reference):
-            continue
-        size = relative_difference(value, reference)
-        if equal or size > largest:
-            largest, where = size, name
-        equal = False
-    return Difference(equal, largest, where)
 
 
 def _deviation(differences: Sequence[Difference], tolerance: float, bits: bool) -> Deviation:
