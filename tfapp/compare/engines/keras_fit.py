@@ -44,13 +44,12 @@ class Form:
 
 def run(task: Task) -> Iterator[Step]:
     """Yields the steps of `fit`, which is called for 32 of them at a time."""
-    form = _FORMS[task.program.kind]
-    model, weights = _compile(task, form, RecordedModel)
+    model, weights = compile_model(task, RecordedModel)
     model.make_room()
-    reader = Reader(weights)
+    reader, batches = Reader(weights), cut(task)
     for start in range(0, task.steps, CHUNK):
-        batches = Batches(task, form, start, min(CHUNK, task.steps - start))
-        model.fit(batches, shuffle=False, verbose=0, callbacks=[reader])
+        some = batches(start, min(CHUNK, task.steps - start))
+        model.fit(some, shuffle=False, verbose=0, callbacks=[reader])
         yield from reader.take()
 
 
@@ -60,23 +59,27 @@ def train(task: Task) -> Train:
     Nothing is kept, so that this is Keras's own training step; the loss is the one that `fit`
     keeps of its last batch.
     """
-    form = _FORMS[task.program.kind]
-    model, _ = _compile(task, form, keras.Model)
-    done = 0
+    model, _ = compile_model(task, keras.Model)
+    batches, done = cut(task), 0
 
     def fit(steps: int) -> float:
         nonlocal done
         last = LastLoss()
-        batches = Batches(task, form, done, steps)
-        model.fit(batches, shuffle=False, verbose=0, callbacks=[last])
+        model.fit(batches(done, steps), shuffle=False, verbose=0, callbacks=[last])
         done += steps
         return last.loss
 
     return fit
 
 
-def _compile(task: Task, form: Form, made: type[keras.Model]) -> tuple[Any, dict[str, Any]]:
-    """Returns the compiled model, and its variables by the program's names."""
+def compile_model(task: Task, made: type[keras.Model]) -> tuple[Any, dict[str, Any]]:
+    """Returns the compiled model, and its variables by the program's names.
+
+    Args:
+        task: What is computed.
+        made: The class of the model, which takes inputs and outputs.
+    """
+    form = FORMS[task.program.kind]
     features, _ = form.pair(task.batch(0))
     inputs, outputs = form.connect(features.shape[1:])
     model = made(inputs, outputs)
@@ -147,28 +150,17 @@ class LastLoss(keras.callbacks.Callback):
         self.loss = float(logs["loss"])
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of a task in their order, cut when they are asked for.
+def cut(task: Task) -> Callable[[int, int], Any]:
+    """Returns a function of the first batch's number and how many there are to be.
 
-    Args:
-        task: Whose they are.
-        form: Knows what of them are features and targets.
-        start: The first.
-        steps: How many.
+    It gives batches of features and targets in their order, as a `tf.data.Dataset`.
     """
-
-    def __init__(self, task: Task, form: Form, start: int, steps: int) -> None:
-        super().__init__()
-        self._task, self._form = task, form
-        self._numbers = range(start, start + steps)
-
-    def __len__(self) -> int:
-        """Returns how many there are."""
-        return len(self._numbers)
-
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
-        """Returns features and targets of one of them."""
-        return self._form.pair(self._task.batch(self._numbers[index]))
+    pair, size = FORMS[task.program.kind].pair(task.arrays.data), task.program.batch_size
+    if size is None:
+        one_pass = tf.data.Dataset.from_tensors(pair)
+    else:
+        one_pass = tf.data.Dataset.from_tensor_slices(pair).batch(size)
+    return lambda start, steps: one_pass.repeat().skip(start % len(one_pass)).take(steps)
 
 
 class Polynomial(keras.layers.Layer):
@@ -257,7 +249,7 @@ def _labels(batch: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 _POLYNOMIAL = Form(connect_polynomial, itself, ("w",), _coefficients)
-_FORMS: Mapping[str, Form] = {
+FORMS: Mapping[str, Form] = {
     "polynomial": _POLYNOMIAL,
     "fed polynomial": _POLYNOMIAL,
     "two-layer": Form(connect_two_layer, squared_sum, ("w1", "w2"), _pair),

@@ -121,10 +121,11 @@ def _train(task: Task, compiled: Callable[[Any], Any]) -> Train:
         # What no update needs and no one asks for would not be computed.
         return loss if task.arrays.weights else (loss, gradients)
 
-    step = compiled(update)
+    # A partial, as in `_run`.
+    step = compiled(partial(update))
     if task.arrays.weights:
-        return step_by_step(lambda number: step(_fed(task, number)))
-    return step_by_step(lambda number: step(_fed(task, number))[0])
+        return step_by_step(lambda number: step(fed(task, number)))
+    return step_by_step(lambda number: step(fed(task, number))[0])
 
 
 def _run(task: Task, compiled: Callable[[Any], Any]) -> Iterator[Step]:
@@ -133,12 +134,13 @@ def _run(task: Task, compiled: Callable[[Any], Any]) -> Iterator[Step]:
     # counts apart, and every program here is traced for itself.
     step = compiled(partial(trainer.step))
     for number in range(task.steps):
-        loss, gradients = step(_fed(task, number))
+        loss, gradients = step(fed(task, number))
         found = {name: gradient.numpy() for name, gradient in gradients.items()}
         yield Step(loss.numpy(), found, trainer.weights())
 
 
-def _fed(task: Task, number: int) -> dict[str, Any]:
+def fed(task: Task, number: int) -> dict[str, Any]:
+    """Returns the batch of a step as tensors; nothing if the program's data are constants."""
     if task.program.kind in _UNFED:
         return {}
     return {name: tf.constant(array) for name, array in task.batch(number).items()}
