@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from tfapp.compare import compare_programs, comparison
+from tfapp.compare import compare_programs
 from tfapp.compare.plan import task_of
 from tfapp.compare.programs import PROGRAMS
 from tfapp.compare.roster import ENGINES
-from tfapp.compare.timing import Worker, time_engines
+from tfapp.compare.timing import Timers, Worker, engine_timers
 from tfapp.errors import ExitCode, UsageError
 
 ABLE = [
@@ -37,17 +37,9 @@ def test_what_is_timed_has_the_losses_of_what_is_compared(engine, program):
         assert train(1) == pytest.approx(losses[3], rel=1e-5)
 
 
-def numpy_alone(**options):
-    return time_engines(
-        [PROGRAMS["quadratic"]],
-        [ENGINES["numpy"]],
-        reference="numpy",
-        rounds=2,
-        seconds=0.02,
-        data=None,
-        watch=lambda moment: None,
-        **options,
-    )
+def numpy_alone():
+    with engine_timers([PROGRAMS["quadratic"]], [ENGINES["numpy"]]) as timers:
+        return timers.time(reference="numpy", rounds=2, watch=lambda moment: None)
 
 
 def test_a_process_is_asked_for_slices():
@@ -81,15 +73,12 @@ def test_a_timing_of_another_computation_is_not_told(monkeypatch):
         "tf1": timing,
         "numpy": wrong,
     }
-    monkeypatch.setattr(
-        comparison,
-        "time_engines",
-        lambda *given, **options: dataclasses.replace(
-            timings,
-            programs={"quadratic": rows},
-            failures={"quadratic": {"eager": "its process ended with SIGKILL"}},
-        ),
+    told = dataclasses.replace(
+        timings,
+        programs={"quadratic": rows},
+        failures={"quadratic": {"eager": "its process ended with SIGKILL"}},
     )
+    monkeypatch.setattr(Timers, "time", lambda self, **options: told)
     result = compare_programs(["quadratic"], engines=["numpy", "eager"], steps=2, rounds=1)
     assert result.machine == timings.machine
     found = {row.engine: row for row in result.programs[0].rows}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tfapp.cli import options
-from tfapp.cli.console import print_json
+from tfapp.cli.console import print_json, say
 from tfapp.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ Examples:
   tfapp compare two-layer --engines eager,torch --steps 10
   tfapp compare mlp --exact"""
 )
-@click.argument("programs", metavar="[PROGRAM...|all]", nargs=-1)
+@click.argument("programs", metavar="[PROGRAM...|STUDY...|all]", nargs=-1)
 @click.option(
     "--engines",
     metavar="NAME,NAME",
@@ -58,8 +60,14 @@ Examples:
 @click.option(
     "--rounds",
     type=click.IntRange(min=0),
-    help="Slices of 0.2 s in which every engine is timed, in a process of its own; 0 for none."
+    help="Slices of 0.15 s in which every engine is timed, in a process of its own; 0 for none."
     f"  [default: {_ROUNDS}; with --exact 0]",
+)
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path),
+    help="Write all of it, with curves and bars, into one HTML file that needs nothing else.",
 )
 @options.json_output
 @options.common
@@ -71,6 +79,7 @@ def compare(
     exact: bool,
     data: Path | None,
     rounds: int | None,
+    report: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -92,6 +101,10 @@ def compare(
         data=data,
         rounds=(0 if exact else _ROUNDS) if rounds is None else rounds,
     )
+    if report is not None:
+        from tfapp.report.page import check_page_path
+
+        check_page_path(report)
     from tfapp.cli.quiet import load_tensorflow
 
     load_tensorflow()
@@ -105,7 +118,18 @@ def compare(
         print_json(_as_object(result))
     else:
         show_comparison(result, quiet=quiet)
+    if report is not None:
+        from tfapp.cli.compare_report import comparison_page
+        from tfapp.report.page import write_page
+
+        write_page(comparison_page(result, _typed()), report)
+        say(f"report: {report}", quiet=quiet)
     return ExitCode.DONE if result.agrees else ExitCode.DIFFERS
+
+
+def _typed() -> str:
+    """Returns the command as a shell would take it."""
+    return shlex.join(["tfapp", *sys.argv[1:]])
 
 
 def _as_object(comparison: Comparison) -> dict[str, Any]:

@@ -1,34 +1,36 @@
-"""What `tfapp compare` shows: a table for each program, and what to know about it."""
+"""What `tfapp compare` shows: its tables, and what went wrong."""
 
 from __future__ import annotations
 
 import click
 
+from tfapp.cli.compare_tables import notes_table, program_table
 from tfapp.cli.console import print_table, say
+from tfapp.cli.framework_tables import framework_tables
+from tfapp.cli.graph_tables import graph_tables
 from tfapp.cli.measuring import show_machine
-from tfapp.compare.parity import Deviation, Tolerance
 from tfapp.compare.programs import PROGRAMS
-from tfapp.compare.results import WRONG, Comparison, ProgramResult, Row
-
-_PARITY = ("engine", "loss", "ulps", "gradients", "weights", "verdict")
+from tfapp.compare.results import Comparison
+from tfapp.report.page import Table, Verdict
 
 
 def show_comparison(comparison: Comparison, *, quiet: bool) -> None:
-    """Prints a table for each program, why its engines may differ, and what went wrong."""
+    """Prints every table, why engines may differ, and what went wrong."""
     for result in comparison.programs:
-        click.echo(title(result))
-        columns, rows = table(result, timed=comparison.machine is not None)
-        print_table(columns, rows)
-        if not quiet and not comparison.exact:
-            click.echo()
-            for reason, engines in reasons(result).items():
-                click.echo(f"{', '.join(engines)}: {reason}")
-        click.echo()
+        show_table(program_table(result, timed=comparison.machine is not None), quiet=quiet)
+    if comparison.notes:
+        show_table(notes_table(comparison.notes), quiet=quiet)
+    if comparison.graphs is not None:
+        for table in graph_tables(comparison.graphs):
+            show_table(table, quiet=quiet)
+    if comparison.frameworks is not None:
+        for table in framework_tables(comparison.frameworks):
+            show_table(table, quiet=quiet)
     if comparison.machine is not None and not quiet:
         show_machine(comparison.machine, [])
+    for line in complaints(comparison):
+        say(line)
     for result in comparison.programs:
-        for line in complaints(result):
-            say(line)
         if result.steps > (stated := PROGRAMS[result.program].steps) and not comparison.exact:
             say(
                 f"note: the tolerances of {result.program} are stated up to step {stated}.",
@@ -36,92 +38,38 @@ def show_comparison(comparison: Comparison, *, quiet: bool) -> None:
             )
 
 
-def title(result: ProgramResult) -> str:
-    """Returns what was computed, for how many steps, from which loss to which."""
-    steps = f"{result.steps:,} step{'s' if result.steps > 1 else ''}"
-    losses = f"loss {result.first_loss:.8g}"
-    if result.steps > 1:
-        losses += f" to {result.last_loss:.8g}"
-    return f"{result.program}: {result.about}; {steps}, {losses}"
+def show_table(table: Table, *, quiet: bool) -> None:
+    """Prints a table under its caption, and its notes unless they are not wanted."""
+    click.echo(table.caption)
+    print_table(
+        table.columns,
+        [[cell.text if isinstance(cell, Verdict) else cell for cell in row] for row in table.rows],
+    )
+    if table.notes and not quiet:
+        click.echo()
+        for note in table.notes:
+            click.echo(note)
+    click.echo()
 
 
-def table(result: ProgramResult, *, timed: bool) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Returns columns and rows of a program's table.
-
-    Args:
-        result: All engines on one program.
-        timed: Whether engines were timed.
-    """
-    columns: tuple[str, ...] = _PARITY
-    rows = [_parity_cells(row) for row in result.rows]
-    if timed:
-        columns += ("steps/s", f"x {result.reference}", "rank", "build s")
-        rows = [cells + _timing_cells(row) for cells, row in zip(rows, result.rows, strict=True)]
-    return columns, rows
-
-
-def reasons(result: ProgramResult) -> dict[str, list[str]]:
-    """Returns why engines may differ and by how much, each reason once, for those that do."""
-    found: dict[str, list[str]] = {}
-    for row in result.rows:
-        if row.tolerance is not None and row.parity is not None and not row.parity.same_bits:
-            text = f"{row.tolerance.reason} Allowed {tolerance_text(row.tolerance)}."
-            found.setdefault(text, []).append(row.engine)
-    return found
-
-
-def complaints(result: ProgramResult) -> list[str]:
-    """Returns a line for each engine that left its tolerance, failed, or could not be timed."""
+def complaints(comparison: Comparison) -> list[str]:
+    """Returns a line for everything that is not as it must be, or could not be timed."""
     lines = []
-    for row in result.rows:
-        if row.status == "outside":
-            lines.append(f"{result.program}: {row.engine} leaves its tolerance: {row.detail}.")
-        elif row.status == "failed":
-            lines.append(f"{result.program}: {row.engine} failed: {row.detail}")
-        if row.timing_failure:
-            lines.append(f"{result.program}: {row.engine} was not timed: {row.timing_failure}")
+    for result in comparison.programs:
+        for row in result.rows:
+            name = f"{result.program}: {row.engine}"
+            if row.status == "outside":
+                lines.append(f"{name} leaves its tolerance: {row.detail}.")
+            elif row.status == "failed":
+                lines.append(f"{name} failed: {row.detail}")
+            if row.timing_failure:
+                lines.append(f"{name} was not timed: {row.timing_failure}")
+    differing = (note for note in comparison.notes if note.status == "differs")
+    lines += [f"notes: {note.number} differs: {note.detail}" for note in differing]
+    if comparison.graphs is not None:
+        wrong = (row for row in comparison.graphs.control_flow if row.status == "differs")
+        lines += [f"graphs: {row.construct} differs on {row.engine}: {row.values}" for row in wrong]
+    if comparison.frameworks is not None:
+        rows = (row for row in comparison.frameworks.rows if row.status in ("differs", "failed"))
+        lines += [f"frameworks: {row.program} {row.status}: {row.detail}" for row in rows]
     return lines
-
-
-def tolerance_text(tolerance: Tolerance) -> str:
-    """Returns what is allowed of loss, gradients and weights."""
-    if tolerance.bits:
-        return "equal bits"
-    return f"{tolerance.loss:g} / {tolerance.gradients:g} / {tolerance.weights:g}"
-
-
-def _parity_cells(row: Row) -> list[str]:
-    if row.parity is None:
-        verdict = "FAILED" if row.status in WRONG else row.detail or row.status
-        return [row.engine, "", "", "", "", verdict]
-    parity = row.parity
-    verdict = "OUTSIDE" if row.status in WRONG else "inside"
-    return [
-        row.engine,
-        deviation_text(parity.loss),
-        "NaN" if parity.ulps is None else f"{parity.ulps:,}",
-        deviation_text(parity.gradients),
-        deviation_text(parity.weights),
-        "same bits" if parity.same_bits else verdict,
-    ]
-
-
-def _timing_cells(row: Row) -> list[str]:
-    timing = row.timing
-    if timing is None:
-        return ["", "", "", ""]
-    return [
-        f"{timing.steps_a_second:,.0f}",
-        "" if timing.speed is None else f"{timing.speed:.2f}",
-        "-" if timing.rank is None else str(timing.rank),
-        f"{timing.compile_seconds:.2f}",
-    ]
-
-
-def deviation_text(deviation: Deviation) -> str:
-    """Writes `from 4: 5e-06 w at 200`: first step with other bits, largest difference, where."""
-    if deviation.first is None or deviation.largest is None:
-        return "same"
-    largest = deviation.largest
-    where = "" if largest.tensor == "loss" else f"{largest.tensor} "
-    return f"from {deviation.first}: {largest.size:.1e} {where}at {largest.step}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfapp.compare.parity import (
     EXACT,
@@ -25,13 +26,17 @@ from tfapp.compare.parity import (
 from tfapp.compare.plan import Plan, make_plan
 from tfapp.compare.results import WRONG, Comparison, Differences, ProgramResult, Row
 from tfapp.compare.roster import Engine
+from tfapp.compare.studies import run_studies
 from tfapp.compare.task import Task
-from tfapp.compare.timing import Timings, time_engines
+from tfapp.compare.timing import Timings, engine_timers
 from tfapp.compare.trace import Step
 from tfapp.errors import reason_of
+from tfapp.timing.machine import Machine
 from tfapp.timing.schedule import Moment, Stages, Watch, unwatched
 
-_SLICE_SECONDS = 0.2
+if TYPE_CHECKING:
+    from tfapp.compare.graphs import CompiledSize, GraphSize
+
 # Of what is timed once more: another compilation may round the first loss in another way.
 _SAME_LOSS = 1e-5
 
@@ -80,28 +85,37 @@ def compare_programs(
 def run_plan(plan: Plan, *, watch: Watch = unwatched) -> Comparison:
     """Carries out what `make_plan` has checked."""
     stages = Stages(plan.expected_seconds(), watch)
+    programs, machine = _run_programs(plan, stages)
+    agrees = all(row.status not in WRONG for result in programs for row in result.rows)
+    agreed, studied = run_studies(plan, programs, stages)
+    return Comparison(agrees and agreed, plan.exact, programs, machine, **studied)
+
+
+def _run_programs(plan: Plan, stages: Stages) -> tuple[tuple[ProgramResult, ...], Machine | None]:
+    """Compares engines, then times them if that is wanted; their processes start meanwhile."""
+    if not plan.programs:
+        return (), None
+    engines = (plan.reference, *plan.engines)
+    with ExitStack() as stack:
+        timers = None
+        if plan.rounds:
+            timers = stack.enter_context(engine_timers(plan.programs, engines, plan.data))
+        results = _compare_programs(plan, stages)
+        if timers is None:
+            return tuple(results), None
+        with stages.stage("timing") as tell:
+            timings = timers.time(reference=plan.reference.name, rounds=plan.rounds, watch=tell)
+    return tuple(_with_timings(result, timings) for result in results), timings.machine
+
+
+def _compare_programs(plan: Plan, stages: Stages) -> list[ProgramResult]:
+    results = []
     with stages.stage("comparing") as tell:
-        results = []
         for number, task in enumerate(plan.tasks()):
             name, done = task.program.name, number / len(plan.programs)
             tell(Moment(name, "comparing", "", done, None))
             results.append(_compare(task, plan.engines, plan.reference, exact=plan.exact))
-    machine = None
-    if plan.rounds:
-        with stages.stage("timing") as tell:
-            timings = time_engines(
-                plan.programs,
-                (plan.reference, *plan.engines),
-                reference=plan.reference.name,
-                rounds=plan.rounds,
-                seconds=_SLICE_SECONDS,
-                data=plan.data,
-                watch=tell,
-            )
-        results = [_with_timings(result, timings) for result in results]
-        machine = timings.machine
-    agrees = all(row.status not in WRONG for result in results for row in result.rows)
-    return Comparison(agrees, plan.exact, tuple(results), machine)
+    return results
 
 
 @dataclass
@@ -186,11 +200,13 @@ def _compare(
     program = task.program
     able = [e for e in engines if e.missing is None and program.kind not in e.cannot]
     kept, base = compare_task(task, able, reference)
-    rows = [Row(reference.name, "reference", losses=tuple(base.losses))]
+    graph = None if exact else _graph(task, reference)
+    rows = [Row(reference.name, "reference", losses=tuple(base.losses), graph=graph)]
     for engine in engines:
         if engine.name in kept:
             tolerance = EXACT if exact else program.tolerance(engine.name, reference.name)
-            rows.append(_judged(engine, kept[engine.name], tolerance))
+            row = _judged(engine, kept[engine.name], tolerance)
+            rows.append(row if exact else dataclasses.replace(row, graph=_graph(task, engine)))
         elif program.kind in engine.cannot:
             rows.append(Row(engine.name, "cannot", engine.cannot[program.kind]))
         else:
@@ -204,6 +220,12 @@ def _compare(
         last_loss=base.losses[-1],
         rows=tuple(rows),
     )
+
+
+def _graph(task: Task, engine: Engine) -> GraphSize | CompiledSize | None:
+    from tfapp.compare.graphs.sizes import graph_size
+
+    return graph_size(task, engine.name)
 
 
 def _judged(engine: Engine, trace: Trace, tolerance: Tolerance) -> Row:

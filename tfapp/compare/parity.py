@@ -216,7 +216,10 @@ def summarize(differences: Sequence[StepDifference], tolerance: Tolerance) -> Pa
 
 def magnitude(array: Any) -> float:
     """Returns max|a| over the finite entries of an array; 0 if there are none."""
-    values = np.abs(np.asarray(array, np.float64))
+    values = np.abs(array)
+    largest = float(np.max(values, initial=0.0))
+    if math.isfinite(largest):
+        return largest
     return float(np.max(values, where=np.isfinite(values), initial=0.0))
 
 
@@ -231,13 +234,18 @@ def relative_difference(value: Any, reference: Any, scale: float | None = None) 
         reference: What it should be.
         scale: max|a| if it is to be another than the reference's.
     """
+    scale = magnitude(reference) if scale is None else scale
+    with np.errstate(all="ignore"):
+        largest = float(np.max(np.abs(np.subtract(value, reference)), initial=0.0))
+    if math.isfinite(largest) and scale:
+        return largest / scale
+    # Something is not finite, or too large for the difference to be, or there is no scale.
     a, b = np.asarray(value, np.float64), np.asarray(reference, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if bool(same.all()):
         return 0.0
     if not bool(np.isfinite(a[~same]).all() and np.isfinite(b[~same]).all()):
         return math.inf
-    scale = magnitude(b) if scale is None else scale
     return float(np.max(np.abs(a[~same] - b[~same])) / scale) if scale else math.inf
 
 
@@ -253,7 +261,8 @@ def ulps_between(value: Any, reference: Any) -> int | None:
 
 def same_bits(value: Array, reference: Array) -> bool:
     """Tells whether two arrays of one type and shape are equal bit by bit, NaN to NaN aside."""
-    if value.tobytes() == reference.tobytes():
+    bits = f"u{value.dtype.itemsize}"
+    if np.array_equal(value.view(bits), reference.view(bits)):
         return True
     both_nan = np.isnan(value) & np.isnan(reference)
     signs = np.signbit(value) == np.signbit(reference)

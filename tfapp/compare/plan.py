@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfapp.compare.arrays import MLP_SIZES, Arrays, mlp_weights
-from tfapp.compare.programs import Program, find_programs
+from tfapp.compare.programs import Program, Study, find_subjects
 from tfapp.compare.roster import DEFAULT_REFERENCE, ENGINES, Engine, find_engines
 from tfapp.compare.task import Task
 from tfapp.errors import DataError, MissingError, UsageError
@@ -24,6 +24,7 @@ class Plan:
 
     Attributes:
         programs: One after another.
+        studies: What else is compared, after them.
         engines: Who is compared; some may be unable or not installed.
         reference: What they are compared with.
         steps: How many updates; `None`: each program's own number.
@@ -33,6 +34,7 @@ class Plan:
     """
 
     programs: tuple[Program, ...]
+    studies: tuple[Study, ...]
     engines: tuple[Engine, ...]
     reference: Engine
     steps: int | None
@@ -43,10 +45,11 @@ class Plan:
     def expected_seconds(self) -> dict[str, float]:
         """Returns about how long each stage takes on two cores."""
         programs, engines = len(self.programs), 1 + len(self.engines)
-        seconds = {"comparing": _START_SECONDS + programs * _COMPARE_SECONDS}
-        if self.rounds:
-            seconds["timing"] = engines * (_START_SECONDS + programs * (1.0 + 0.3 * self.rounds))
-        return seconds
+        seconds = {"comparing": programs and _START_SECONDS + programs * _COMPARE_SECONDS}
+        slices = 0.5 + 0.25 * self.rounds
+        timed = bool(self.rounds and programs)
+        seconds["timing"] = _START_SECONDS + engines * programs * slices if timed else 0.0
+        return seconds | {study.name: study.seconds for study in self.studies}
 
     def tasks(self) -> Iterator[Task]:
         """Yields what engines are given; arrays are drawn when their turn comes."""
@@ -74,14 +77,19 @@ def make_plan(
             "nothing is timed where every bit must be equal, because Grappler is off then."
             " Ask for 0 rounds."
         )
-    chosen = find_programs(programs, with_data=data is not None, exact=exact)
+    chosen, studies = find_subjects(programs, with_data=data is not None, exact=exact)
     (base,) = find_engines([reference])
-    team = _team(list(engines), base, exact=exact)
+    names = list(engines)
+    if not chosen and (names or steps is not None or reference != DEFAULT_REFERENCE):
+        raise UsageError(
+            f"engines, reference and steps are for programs; {studies[0].name} has its own."
+        )
+    team = _team(names, base, exact=exact)
     for program in chosen:
         _check_able(program, base, team)
     if data is not None:
         read_rows(data)
-    return Plan(tuple(chosen), tuple(team), base, steps, exact, data, rounds)
+    return Plan(tuple(chosen), tuple(studies), tuple(team), base, steps, exact, data, rounds)
 
 
 def task_of(
@@ -102,7 +110,7 @@ def task_of(
     if program.draw is not None:
         arrays = program.draw()
     else:
-        assert data is not None, "find_programs lets no program pass that has no data"
+        assert data is not None, "find_subjects lets no program pass that has no data"
         arrays = read_rows(data)
     return Task(program, arrays, steps or program.steps, grappler=grappler)
 

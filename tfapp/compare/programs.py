@@ -122,37 +122,71 @@ PROGRAMS: Mapping[str, Program] = {
 NEEDS_DATA = tuple(program.name for program in PROGRAMS.values() if program.draw is None)
 
 
-def find_programs(names: Iterable[str], *, with_data: bool, exact: bool) -> list[Program]:
-    """Returns programs by name, each once.
+@dataclass(frozen=True)
+class Study:
+    """Something compared that is no program on several engines.
+
+    Attributes:
+        name: What it is asked for by.
+        about: What it is, in a line.
+        seconds: That it takes on two cores, about.
+    """
+
+    name: str
+    about: str
+    seconds: float
+
+
+STUDIES: Mapping[str, Study] = {
+    study.name: study
+    for study in (
+        Study("notes", "every program of the course notes, and the numbers it must give", 30),
+        Study("graphs", "static against dynamic graphs: size, cost, control flow, retracing", 25),
+        Study("frameworks", "one network by hand and in four frameworks: lines, speed", 40),
+    )
+}
+
+
+def find_subjects(
+    names: Iterable[str], *, with_data: bool, exact: bool
+) -> tuple[list[Program], list[Study]]:
+    """Returns programs and studies by name, each once.
 
     Args:
-        names: Names of the table; none, or `all`, for every program that can be run.
+        names: Names of the tables; none for every program that can be run, `all` for these and
+            every study.
         with_data: Whether the user gave a folder of data.
         exact: Whether every bit must be equal; `all` then leaves out what does not promise it.
 
     Raises:
         UnknownName: With the nearest known name.
-        UsageError: A program needs data that was not given, or nothing needs what was given.
+        UsageError: A program needs data that was not given, or nothing needs what was given, or a
+            study cannot be compared bit by bit.
     """
-    typed = list(dict.fromkeys(names)) or [ALL]
+    typed = list(dict.fromkeys(names))
     for name in typed:
-        if name not in PROGRAMS and name != ALL:
-            raise UnknownName("program", name, (*PROGRAMS, ALL))
-    chosen = [
+        if name not in PROGRAMS and name not in STUDIES and name != ALL:
+            raise UnknownName("program", name, (*PROGRAMS, *STUDIES, ALL))
+    asked = [study for study in STUDIES.values() if study.name in typed]
+    if exact and asked:
+        raise UsageError(f"{asked[0].name} has nothing to be compared bit by bit with --exact.")
+    studies = list(STUDIES.values()) if ALL in typed and not exact else asked
+    every = ALL in typed or not typed
+    programs = [
         program
         for program in PROGRAMS.values()
         if program.name in typed
-        or (
-            ALL in typed
-            and (with_data or program.draw is not None)
-            and (program.exact or not exact)
-        )
+        or (every and (with_data or program.draw is not None) and (program.exact or not exact))
     ]
-    needing = [program.name for program in chosen if program.draw is None]
+    _check_data(programs, with_data=with_data)
+    return programs, studies
+
+
+def _check_data(programs: Iterable[Program], *, with_data: bool) -> None:
+    needing = [program.name for program in programs if program.draw is None]
     if needing and not with_data:
         raise UsageError(
             f"{needing[0]} needs --data FOLDER, a folder of IDX files such as MNIST's."
         )
     if with_data and not needing:
         raise UsageError(f"--data is for {', '.join(NEEDS_DATA)}, which is not among the programs.")
-    return chosen

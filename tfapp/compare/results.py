@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tfapp.compare.parity import Parity, Tolerance
 from tfapp.compare.timing import Timing
 from tfapp.timing.machine import Machine
+
+if TYPE_CHECKING:  # they need TensorFlow
+    from tfapp.compare.frameworks import FrameworkStudy
+    from tfapp.compare.graphs import CompiledSize, GraphSize, GraphStudy
+    from tfapp.compare.notes import NoteResult
 
 # `cannot`: the engine does not compute this program. Neither it nor `missing` was compared, nor
 # `failed`, which raised an error on the way.
@@ -42,6 +47,7 @@ class Row:
         parity: How far it was from the reference; `None` if it was not compared.
         losses: One a step, before the update.
         differences: From the reference.
+        graph: How large its graph is; `None` if it has none.
         timing: How fast it was; `None` if it was not timed.
         timing_failure: Why it was not, if it should have been.
     """
@@ -53,6 +59,7 @@ class Row:
     parity: Parity | None = None
     losses: tuple[float, ...] = ()
     differences: Differences = Differences()
+    graph: GraphSize | CompiledSize | None = None
     timing: Timing | None = None
     timing_failure: str = ""
 
@@ -94,13 +101,20 @@ class Comparison:
     """A whole comparison.
 
     Attributes:
-        agrees: Whether every engine that was compared stayed inside its tolerance.
+        agrees: Whether every engine that was compared stayed inside its tolerance, and everything
+            that was studied came out as it must.
         exact: Whether every bit had to be equal, with Grappler off.
         programs: One result each.
         machine: What it was timed on; `None` if nothing was.
+        notes: What came of the programs of the notes; empty if they were not run.
+        graphs: Static beside dynamic graphs; `None` if they were not measured.
+        frameworks: One network by hand and in frameworks; `None` if they were not compared.
     """
 
     agrees: bool
     exact: bool
     programs: tuple[ProgramResult, ...]
     machine: Machine | None = None
+    notes: tuple[NoteResult, ...] = ()
+    graphs: GraphStudy | None = None
+    frameworks: FrameworkStudy | None = None

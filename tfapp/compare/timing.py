@@ -9,12 +9,12 @@ what is timed is what was compared.
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tfapp.compare.plan import task_of
 from tfapp.compare.programs import PROGRAMS, Program
@@ -28,6 +28,7 @@ from tfapp.timing.slices import Slice, Spread, paired_ratio, ranks, spread
 from tfapp.timing.turns import PAUSE_SECONDS, take_turns
 from tfapp.timing.worker import Actions, Answer, Pace, serve
 
+SLICE_SECONDS = 0.15
 _MODULE = "tfapp.compare.timing"
 
 
@@ -79,84 +80,80 @@ class Timings:
     failures: Mapping[str, Mapping[str, str]]
 
 
-def time_engines(
-    programs: Sequence[Program],
-    engines: Sequence[Engine],
-    *,
-    reference: str,
-    rounds: int,
-    seconds: float,
-    data: Path | None,
-    watch: Watch,
-) -> Timings:
-    """Times every engine on every program that it can compute.
+class Timers:
+    """Processes that are timed: they start, one after the other, when the block is entered.
+
+        with Timers("tfapp.compare.timing", {"mlp": ["tf1", "eager"]}) as timers:
+            compare_something_meanwhile()
+            timings = timers.time(reference="tf1", rounds=3, watch=unwatched)
+
+    Args:
+        module: What each process runs with a name as its argument; it serves a `Worker`.
+        teams: Names by program; a process lasts over programs.
+        data: Folder of IDX files for the programs that need one.
+    """
+
+    def __init__(
+        self, module: str, teams: Mapping[str, Sequence[str]], data: Path | None = None
+    ) -> None:
+        self._teams, self._data = teams, data
+        self._names = list(dict.fromkeys(name for team in teams.values() for name in team))
+        self._machine = read_machine()
+        self._crew = Crew(module)
+
+    def __enter__(self) -> Timers:
+        """Starts the processes, meanwhile."""
+        self._crew.__enter__()
+        self._crew.start_meanwhile(self._names)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        """Ends all of them."""
+        self._crew.__exit__(*raised)
+
+    def time(self, *, reference: str, rounds: int, watch: Watch) -> Timings:
+        """Times everyone on every program; waits for who is not ready yet.
+
+        Args:
+            reference: Name that rates refer to.
+            rounds: Slices of each.
+            watch: Is told what happens next.
+        """
+        schedule = Schedule(
+            starts=len(self._names),
+            checks=sum(map(len, self._teams.values())),
+            rounds=rounds,
+            slice_seconds=SLICE_SECONDS + PAUSE_SECONDS,
+        )
+        watch(schedule.now("", "starting", "all"))
+        for name in self._crew.ready():
+            schedule.started()
+            watch(schedule.now("", "started", name))
+        measured: dict[str, Mapping[str, Timing]] = {}
+        failures: dict[str, Mapping[str, str]] = {}
+        for program, team in self._teams.items():
+            one = _OneProgram(self._crew, program, self._data, schedule, watch)
+            measured[program] = one.time(team, reference, rounds)
+            failures[program] = one.failures
+        return Timings(self._machine, rounds, SLICE_SECONDS, measured, failures)
+
+
+def engine_timers(
+    programs: Sequence[Program], engines: Sequence[Engine], data: Path | None = None
+) -> Timers:
+    """Returns timers of every engine on every program that it can compute.
 
     Args:
         programs: One after another.
-        engines: Who is timed, the reference among them.
-        reference: Name of the engine that rates refer to.
-        rounds: Slices of each.
-        seconds: Length of a slice, about.
+        engines: Who is timed; who is not installed is left out.
         data: Folder of IDX files for the programs that need one.
-        watch: Is told what happens next.
     """
     present = [engine for engine in engines if engine.missing is None]
     teams = {
         program.name: [engine.name for engine in present if program.kind not in engine.cannot]
         for program in programs
     }
-    return time_teams(
-        _MODULE,
-        teams,
-        reference=reference,
-        rounds=rounds,
-        seconds=seconds,
-        data=data,
-        watch=watch,
-    )
-
-
-def time_teams(
-    module: str,
-    teams: Mapping[str, Sequence[str]],
-    *,
-    reference: str,
-    rounds: int,
-    seconds: float,
-    data: Path | None = None,
-    watch: Watch,
-) -> Timings:
-    """Times whoever is in the team of a program, each in a process that lasts over programs.
-
-    Args:
-        module: What each process runs with the name as its argument; it serves a `Worker`.
-        teams: Names by program.
-        reference: Name that rates refer to.
-        rounds: Slices of each.
-        seconds: Length of a slice, about.
-        data: Folder of IDX files for the programs that need one.
-        watch: Is told what happens next.
-    """
-    machine = read_machine()
-    names = list(dict.fromkeys(name for team in teams.values() for name in team))
-    schedule = Schedule(
-        starts=len(names),
-        checks=sum(map(len, teams.values())),
-        rounds=rounds,
-        slice_seconds=seconds + PAUSE_SECONDS,
-    )
-    measured: dict[str, Mapping[str, Timing]] = {}
-    failures: dict[str, Mapping[str, str]] = {}
-    with Crew(module) as crew:
-        watch(schedule.now("", "starting", "all"))
-        for name in crew.start(names, at_once=machine.cores):
-            schedule.started()
-            watch(schedule.now("", "started", name))
-        for program, team in teams.items():
-            one = _OneProgram(crew, program, data, schedule, watch)
-            measured[program] = one.time(team, reference, rounds, seconds)
-            failures[program] = one.failures
-    return Timings(machine, rounds, seconds, measured, failures)
+    return Timers(_MODULE, teams, data)
 
 
 class _OneProgram:
@@ -177,9 +174,7 @@ class _OneProgram:
         self._schedule, self._watch = schedule, watch
         self.failures: dict[str, str] = {}
 
-    def time(
-        self, team: Sequence[str], reference: str, rounds: int, seconds: float
-    ) -> dict[str, Timing]:
+    def time(self, team: Sequence[str], reference: str, rounds: int) -> dict[str, Timing]:
         """Returns what was measured of those that did not fail."""
         prepared = {name: answer for name in team if (answer := self._prepare(name)) is not None}
         turns = take_turns(
@@ -187,7 +182,7 @@ class _OneProgram:
             list(prepared),
             workload=self._program,
             rounds=rounds,
-            seconds=seconds,
+            seconds=SLICE_SECONDS,
             schedule=self._schedule,
             watch=self._watch,
         )
@@ -235,8 +230,7 @@ class Worker:
 
     def _prepare(self, program: str, data: str | None) -> Answer:
         """Builds, makes the first step and warms up."""
-        self._train = self._pace = None
-        gc.collect()
+        self._train = self._pace = None  # before the next one takes memory
         task = task_of(PROGRAMS[program], None if data is None else Path(data))
         started = time.perf_counter()
         train = self._train = self._load(task)

@@ -132,6 +132,36 @@ class Crew(contextlib.ExitStack):
         self._module = module
         self._processes: dict[str, Process] = {}
         self._broken: dict[str, str] = {}
+        self._spawning = threading.Lock()
+        self._ended = False
+        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        """Ends all processes; none is started any more."""
+        with self._spawning:
+            self._ended = True
+        return super().__exit__(*raised)
+
+    def start_meanwhile(self, names: Sequence[str]) -> None:
+        """Starts a process for each, one after the other, while the caller does something else.
+
+        Args:
+            names: Who takes part; `ready` tells when they are.
+        """
+
+        def start() -> None:
+            # When all is ended early, so is the one that is just starting, and its log is closed.
+            with contextlib.suppress(ContenderFailed, ValueError):
+                for name in self.start(names):
+                    self._ready.put(name)
+            self._ready.put(None)
+
+        threading.Thread(target=start, name="starting", daemon=True).start()
+
+    def ready(self) -> Iterator[str]:
+        """Yields each that was started meanwhile, once it is ready or has failed."""
+        while (name := self._ready.get()) is not None:
+            yield name
 
     def start(self, names: Sequence[str], *, at_once: int = 1) -> Iterator[str]:
         """Starts a process for each, and yields each once it is ready or has failed.
@@ -143,7 +173,7 @@ class Crew(contextlib.ExitStack):
         """
         waiting = collections.deque(names)
         ahead: collections.deque[Process] = collections.deque()
-        while waiting or ahead:
+        while (waiting or ahead) and not self._ended:
             while waiting and len(ahead) < at_once:
                 ahead.append(self._spawn(waiting.popleft()))
             process = ahead.popleft()
@@ -167,8 +197,11 @@ class Crew(contextlib.ExitStack):
         return self._processes[name].import_seconds
 
     def _spawn(self, name: str) -> Process:
-        process = self._processes[name] = Process(self._module, name)
-        self.callback(process.close)
+        with self._spawning:
+            if self._ended:
+                raise ContenderFailed("it was no longer wanted")
+            process = self._processes[name] = Process(self._module, name)
+            self.callback(process.close)
         return process
 
     def _await(self, process: Process) -> None:
