@@ -67,6 +67,7 @@ def test_json_is_one_object(cli):
     content = json.loads(result.out)
     assert content["schema_version"] == 1
     assert (content["agrees"], content["exact"]) == (True, False)
+    assert content["machine"] is None, "nothing was timed"
     (program,) = content["programs"]
     assert (program["program"], program["steps"], program["reference"]) == ("cnn", 2, "tf1")
     rows = {row["engine"]: row for row in program["rows"]}

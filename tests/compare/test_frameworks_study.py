@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 
@@ -159,8 +160,13 @@ def test_times_are_put_beside_their_programs(only):
     (timing,) = timings.programs["mlp"].values()
     assert timing.first_loss == pytest.approx(0.68390942, rel=1e-6)
     assert timing.speed == 1, "by hand is what the others are measured by"
-    study = study_frameworks(steps=2, times=timings.programs["mlp"])
+    study = study_frameworks(steps=2, timings=timings)
     assert study.row("by_hand").timing == timing
+    broken = dataclasses.replace(
+        timings, programs={"mlp": {}}, failures={"mlp": {"by_hand": "out of luck"}}
+    )
+    row = study_frameworks(steps=2, timings=broken).row("by_hand")
+    assert (row.timing, row.timing_failure) == (None, "out of luck")
 
 
 def test_no_steps_are_refused():

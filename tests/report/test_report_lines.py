@@ -151,3 +151,9 @@ def test_inside_a_page_a_figure_has_no_address_and_no_id_of_another():
     assert set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', one)) <= {
         pair for name in ids[0] for pair in ((name, ""), ("", name))
     }
+
+
+def test_what_the_steps_are_stands_below_the_axis():
+    curve = Curve("loop", STEPS, [1.0, 2.0, 3.0, 4.0])
+    assert "turns" in texts(parse(draw_lines(Panel("growth", "nodes", [curve], xlabel="turns"))))
+    assert "step" in texts(parse(draw_lines(Panel("growth", "nodes", [curve]))))

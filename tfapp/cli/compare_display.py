@@ -17,7 +17,7 @@ from tfapp.report.page import Table, Verdict
 def show_comparison(comparison: Comparison, *, quiet: bool) -> None:
     """Prints every table, why engines may differ, and what went wrong."""
     for result in comparison.programs:
-        show_table(program_table(result, timed=comparison.machine is not None), quiet=quiet)
+        show_table(program_table(result), quiet=quiet)
     if comparison.notes:
         show_table(notes_table(comparison.notes), quiet=quiet)
     if comparison.graphs is not None:
@@ -70,6 +70,10 @@ def complaints(comparison: Comparison) -> list[str]:
         wrong = (row for row in comparison.graphs.control_flow if row.status == "differs")
         lines += [f"graphs: {row.construct} differs on {row.engine}: {row.values}" for row in wrong]
     if comparison.frameworks is not None:
-        rows = (row for row in comparison.frameworks.rows if row.status in ("differs", "failed"))
-        lines += [f"frameworks: {row.program} {row.status}: {row.detail}" for row in rows]
+        for written in comparison.frameworks.rows:
+            name = f"frameworks: {written.program}"
+            if written.status in ("differs", "failed"):
+                lines.append(f"{name} {written.status}: {written.detail}")
+            if written.timing_failure:
+                lines.append(f"{name} was not timed: {written.timing_failure}")
     return lines

@@ -38,9 +38,7 @@ def comparison_page(comparison: Comparison, command: str) -> Page:
         comparison: What was compared.
         command: What was typed.
     """
-    sections = [
-        _program(result, timed=comparison.machine is not None) for result in comparison.programs
-    ]
+    sections = [_program(result) for result in comparison.programs]
     if comparison.notes:
         sections += _notes(comparison.notes)
     if comparison.graphs is not None:
@@ -68,10 +66,10 @@ def _footer(command: str, machine: Machine | None) -> str:
     return " · ".join(parts)
 
 
-def _program(result: ProgramResult, *, timed: bool) -> Section:
+def _program(result: ProgramResult) -> Section:
     wrong = sum(row.status in WRONG for row in result.rows)
     verdict = Verdict(f"{wrong} differ", "differs") if wrong else Verdict("agrees", "ok")
-    blocks: list[Block] = [program_table(result, timed=timed)]
+    blocks: list[Block] = [program_table(result)]
     if result.steps > 1:
         pictures = _curves(result)
         blocks += [Columns(pictures[:2]), Columns(pictures[2:])]
@@ -102,7 +100,9 @@ def _graphs(study: GraphStudy) -> Section:
         for row in study.growth
         if row.counts
     ]
-    panel = Panel("x^n and its gradient", "operations or nodes", curves, log=True)
+    panel = Panel(
+        "x^n and its gradient", "operations or nodes", curves, log=True, xlabel="turns, n"
+    )
     told = f"How {len(curves)} forms of a loop grow with its turns"
     sizes, compiled, costs, control, growth, *others = graph_tables(study)
     bars = {

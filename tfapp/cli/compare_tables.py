@@ -27,19 +27,14 @@ def program_title(result: ProgramResult) -> str:
     return f"{result.about}; {steps}, {losses}"
 
 
-def program_table(result: ProgramResult, *, timed: bool) -> Table:
-    """Returns an engine a row: how far it is from the reference, and how fast.
-
-    Args:
-        result: All engines on one program.
-        timed: Whether engines were timed.
-    """
+def program_table(result: ProgramResult) -> Table:
+    """Returns an engine a row: how far it is from the reference, and, if it was timed, how fast."""
     columns = ["engine", "verdict", "loss", "ulps", "gradients", "weights"]
     rows = [[row.engine, *_parity_cells(row)] for row in result.rows]
     if any(row.graph for row in result.rows):
         columns += ["graph"]
         rows = [[*cells, _graph_cell(row)] for cells, row in zip(rows, result.rows, strict=True)]
-    if timed:
+    if any(row.timing for row in result.rows):
         columns += ["steps/s", f"x {result.reference}", "rank", "build s"]
         rows = [cells + _timing_cells(row) for cells, row in zip(rows, result.rows, strict=True)]
     return Table(

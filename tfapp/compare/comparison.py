@@ -31,7 +31,7 @@ from tfapp.compare.task import Task
 from tfapp.compare.timing import Timings, engine_timers
 from tfapp.compare.trace import Step
 from tfapp.errors import reason_of
-from tfapp.timing.machine import Machine
+from tfapp.timing.machine import read_machine
 from tfapp.timing.schedule import Moment, Stages, Watch, unwatched
 
 if TYPE_CHECKING:
@@ -85,16 +85,17 @@ def compare_programs(
 def run_plan(plan: Plan, *, watch: Watch = unwatched) -> Comparison:
     """Carries out what `make_plan` has checked."""
     stages = Stages(plan.expected_seconds(), watch)
-    programs, machine = _run_programs(plan, stages)
+    machine = read_machine() if plan.measures else None
+    programs = _run_programs(plan, stages)
     agrees = all(row.status not in WRONG for result in programs for row in result.rows)
     agreed, studied = run_studies(plan, programs, stages)
     return Comparison(agrees and agreed, plan.exact, programs, machine, **studied)
 
 
-def _run_programs(plan: Plan, stages: Stages) -> tuple[tuple[ProgramResult, ...], Machine | None]:
+def _run_programs(plan: Plan, stages: Stages) -> tuple[ProgramResult, ...]:
     """Compares engines, then times them if that is wanted; their processes start meanwhile."""
     if not plan.programs:
-        return (), None
+        return ()
     engines = (plan.reference, *plan.engines)
     with ExitStack() as stack:
         timers = None
@@ -102,10 +103,10 @@ def _run_programs(plan: Plan, stages: Stages) -> tuple[tuple[ProgramResult, ...]
             timers = stack.enter_context(engine_timers(plan.programs, engines, plan.data))
         results = _compare_programs(plan, stages)
         if timers is None:
-            return tuple(results), None
+            return tuple(results)
         with stages.stage("timing") as tell:
             timings = timers.time(reference=plan.reference.name, rounds=plan.rounds, watch=tell)
-    return tuple(_with_timings(result, timings) for result in results), timings.machine
+    return tuple(_with_timings(result, timings) for result in results)
 
 
 def _compare_programs(plan: Plan, stages: Stages) -> list[ProgramResult]:

@@ -42,6 +42,11 @@ class Plan:
     data: Path | None
     rounds: int
 
+    @property
+    def measures(self) -> bool:
+        """Whether anything is timed."""
+        return bool(self.rounds) or any(study.name == "graphs" for study in self.studies)
+
     def expected_seconds(self) -> dict[str, float]:
         """Returns about how long each stage takes on two cores."""
         programs, engines = len(self.programs), 1 + len(self.engines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tfapp.compare.graphs import GraphStudy
     from tfapp.compare.notes import NoteResult, NoteRow
     from tfapp.compare.results import ProgramResult
-    from tfapp.compare.timing import Timers, Timing
+    from tfapp.compare.timing import Timers
 
 
 def run_studies(
@@ -86,14 +86,13 @@ def _frameworks(timers: Timers | None, rounds: int, tell: Watch) -> tuple[bool, 
     from tfapp.compare.frameworks import study_frameworks
 
     stages = Stages({"timing": 10.0 if timers else 0.0, "comparing": 5.0}, tell)
-    times: Mapping[str, Timing] = {}
+    timings = None
     if timers is not None:
         with stages.stage("timing") as tell_timing:
             timings = timers.time(reference=REFERENCE, rounds=rounds, watch=tell_timing)
-        times = timings.programs[TASK.name]
     with stages.stage("comparing") as tell_comparing:
         study = study_frameworks(
-            times=times,
+            timings=timings,
             watch=lambda name: tell_comparing(Moment("frameworks", "comparing", name, 0.0, None)),
         )
     return study.agrees, study

@@ -21,7 +21,6 @@ from tfapp.compare.programs import PROGRAMS, Program
 from tfapp.compare.roster import Engine, find_engines
 from tfapp.compare.task import Task
 from tfapp.compare.trace import Train
-from tfapp.timing.machine import Machine, read_machine
 from tfapp.timing.process import ContenderFailed, Crew
 from tfapp.timing.schedule import Schedule, Watch
 from tfapp.timing.slices import Slice, Spread, paired_ratio, ranks, spread
@@ -66,16 +65,10 @@ class Timings:
     """What all engines came to.
 
     Attributes:
-        machine: What was measured on.
-        rounds: Slices of each engine and program.
-        seconds: Length of a slice, about.
         programs: By program and engine; who failed or cannot is not there.
         failures: Why, by program and engine.
     """
 
-    machine: Machine
-    rounds: int
-    seconds: float
     programs: Mapping[str, Mapping[str, Timing]]
     failures: Mapping[str, Mapping[str, str]]
 
@@ -98,7 +91,6 @@ class Timers:
     ) -> None:
         self._teams, self._data = teams, data
         self._names = list(dict.fromkeys(name for team in teams.values() for name in team))
-        self._machine = read_machine()
         self._crew = Crew(module)
 
     def __enter__(self) -> Timers:
@@ -135,7 +127,7 @@ class Timers:
             one = _OneProgram(self._crew, program, self._data, schedule, watch)
             measured[program] = one.time(team, reference, rounds)
             failures[program] = one.failures
-        return Timings(self._machine, rounds, SLICE_SECONDS, measured, failures)
+        return Timings(measured, failures)
 
 
 def engine_timers(

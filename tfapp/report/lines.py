@@ -64,6 +64,7 @@ class Panel:
         curves: Drawn in this order, the last one on top.
         log: Whether the axis of the values is logarithmic, which it cannot be below 0.
         zero: What a value of 0 means, written where a logarithmic axis shows it.
+        xlabel: What the steps are.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Panel:
     curves: Sequence[Curve]
     log: bool = False
     zero: str = "0"
+    xlabel: str = "step"
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _dress(axes: Axes, panel: Panel) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(plain(panel.title), fontsize=9.5, loc="left", fontweight="bold")
-    axes.set_xlabel("step", fontsize=_SMALL)
+    axes.set_xlabel(panel.xlabel, fontsize=_SMALL)
     axes.set_ylabel(plain(panel.ylabel), fontsize=_SMALL)
     axes.tick_params(labelsize=_SMALL)
     axes.grid(alpha=0.25)

@@ -58,6 +58,7 @@ class Row:
         loss: Largest max|d| / max|a| of a step's loss; `None` if it was not compared.
         weights: Largest max|d| / max|a| of a final weight; `None` if it was not compared.
         timing: How fast it is, by hand being the reference; `None` if that was not measured.
+        timing_failure: Why it was not, if it should have been.
     """
 
     program: str
@@ -71,6 +72,7 @@ class Row:
     loss: float | None = None
     weights: float | None = None
     timing: Timing | None = None
+    timing_failure: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Trains the five programs on the same arrays and puts side by side what can be measured of them.
 
-    times = time_frameworks(TASK.name, rounds=3, watch=unwatched).programs[TASK.name]
-    study = study_frameworks(times=times)
+    with framework_timers(TASK.name) as timers:
+        timings = timers.time(reference=REFERENCE, rounds=3, watch=unwatched)
+    study = study_frameworks(timings=timings)
     [row.status for row in study.rows]
 
 Every program trains alone, a step at a time. Its losses and its final weights are compared with
@@ -11,7 +12,7 @@ those of the program by hand.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from tfapp.compare.frameworks.results import FrameworkStudy, Lines, Row, Status
 from tfapp.compare.frameworks.roster import PROGRAMS, REFERENCE, Program
 from tfapp.compare.parity import relative_difference
 from tfapp.compare.programs import PROGRAMS as COMPARED
-from tfapp.compare.timing import Timing
+from tfapp.compare.timing import Timings
 from tfapp.compare.tolerances import TOLERANCES
 from tfapp.compare.trace import Array
 from tfapp.errors import UsageError, reason_of
@@ -47,14 +48,14 @@ class _Training:
 def study_frameworks(
     *,
     steps: int = TASK.steps,
-    times: Mapping[str, Timing] | None = None,
+    timings: Timings | None = None,
     watch: Watch = lambda program: None,
 ) -> FrameworkStudy:
     """Trains every program that is installed, in this process, and compares it with that by hand.
 
     Args:
         steps: How many updates; the tolerance is stated for as many as there are by default.
-        times: What was measured of programs, by name; may lack some, or all.
+        timings: How fast programs are, if that was measured.
         watch: Is told the name of each program when it begins.
 
     Raises:
@@ -62,7 +63,8 @@ def study_frameworks(
     """
     if steps < 1:
         raise UsageError(f"steps: found {steps}, allowed 1 or more")
-    times = times or {}
+    times = {} if timings is None else timings.programs[TASK.name]
+    failures = {} if timings is None else timings.failures[TASK.name]
     watch(REFERENCE)
     reference = _train(PROGRAMS[REFERENCE], steps)
     rows = []
@@ -70,7 +72,8 @@ def study_frameworks(
         if program.name != REFERENCE and program.missing is None:
             watch(program.name)
         row = _compared(program, reference)
-        rows.append(dataclasses.replace(row, timing=times.get(program.name)))
+        timing, failure = times.get(program.name), failures.get(program.name, "")
+        rows.append(dataclasses.replace(row, timing=timing, timing_failure=failure))
     return FrameworkStudy(steps, TOLERANCE, reference.losses[0], reference.losses[-1], tuple(rows))
 
 
