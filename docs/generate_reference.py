@@ -31,7 +31,8 @@ _EXIT_CODES = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "it failed while running: a damaged file, a refusing disk, a bug",
     ExitCode.USAGE: "what was typed or configured cannot be meant, or does not fit the data",
-    ExitCode.DIFFERS: "the work was done and its answer is no: an engine left its tolerance",
+    ExitCode.DIFFERS: "the work was done and its answer is no: an engine left its tolerance, or a"
+    " study found what must not be",
     ExitCode.MISSING: "a file, run, checkpoint or data set that is needed is not there",
     ExitCode.DIVERGED: "training met NaN or Inf",
     ExitCode.INTERRUPTED: "Ctrl-C; training saves everything first",

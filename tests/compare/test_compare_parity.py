@@ -130,6 +130,12 @@ def test_a_difference_is_a_share_of_the_largest_value_so_far():
     assert sizes == [1 / 8, 2 / 8, 1 / 16]
 
 
+def test_a_loss_is_judged_by_itself():
+    comparer = Comparer()
+    pairs = [(step(8.0), step(8.0)), (step(0.75), step(0.5))]
+    assert [comparer.compare(*pair).loss.size for pair in pairs] == [0, 0.5]
+
+
 def test_nan_on_both_sides_is_equal_and_on_one_side_is_outside():
     nan = math.nan
     both = compare_traces([step(nan, (nan, 1))], [step(nan, (nan, 1))], EXACT)

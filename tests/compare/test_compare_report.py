@@ -126,3 +126,27 @@ def test_what_a_study_cannot_take_is_said(cli, typed, said):
     result = cli("compare", *typed)
     assert result.code == ExitCode.USAGE
     assert said in result.err
+
+
+def test_a_study_that_fails_ends_no_other(cli, keep, monkeypatch, tmp_path):
+    from tfapp.compare import graphs
+
+    def breaks(*given, **options):
+        raise RuntimeError("no such luck")
+
+    keep(ROWS, 24)
+    monkeypatch.setattr(graphs, "study_graphs", breaks, raising=False)
+    path = tmp_path / "page.html"
+    result = cli("compare", "notes", "graphs", "--rounds", "0", "--report", path)
+    assert result.code == ExitCode.DIFFERS
+    assert "reproduced" in result.out
+    assert "graphs failed: RuntimeError: no such luck" in result.err
+    assert "graphs failed: RuntimeError: no such luck" in words(path.read_text(encoding="utf-8"))
+
+
+def test_a_folder_that_takes_no_page_is_told_before_anything_is_computed(cli, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = cli("compare", "quadratic", "--report", tmp_path / "file" / "page.html")
+    assert result.code != ExitCode.DONE
+    assert str(tmp_path / "file") in result.err
+    assert "comparing" not in result.err

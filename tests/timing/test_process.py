@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from tfapp.timing import process
 
 
@@ -63,3 +65,17 @@ def test_nobody_is_started_after_the_end(monkeypatch):
     assert Slow.alive == 0
     assert threading.active_count() <= begun + 1
     assert "never" not in crew._processes
+
+
+def test_who_cannot_be_started_has_failed_and_nobody_waits(monkeypatch):
+    def full(module, name):
+        raise OSError("out of memory")
+
+    monkeypatch.setattr(process, "Process", full)
+    with process.Crew("module") as crew:
+        assert list(crew.ready()) == [], "nobody was started"
+        crew.start_meanwhile(["a", "b"])
+        assert list(crew.ready()) == []
+        assert list(crew.ready()) == []
+        with pytest.raises(process.ContenderFailed, match="it could not be started: out of memory"):
+            crew.ask("b", "time")

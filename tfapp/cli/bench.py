@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tfapp.cli import options
+from tfapp.cli.console import check_writable
 
 if TYPE_CHECKING:
     from tfapp.bench.results import Row
@@ -101,7 +102,7 @@ def training_command(
     chosen, team = find_workloads(workloads), find_contenders(contenders)
     assign(chosen, team)
     if plot is not None:
-        _check_writable(plot)
+        check_writable(plot)
     from tfapp.bench.suite import run_training
     from tfapp.cli.bench_display import draw, show_training
     from tfapp.cli.console import print_json
@@ -116,17 +117,6 @@ def training_command(
     else:
         show_training(result, plot, quiet=quiet)
     _check_timed(row for workload in result.workloads for row in workload.rows)
-
-
-def _check_writable(path: Path) -> None:
-    """Refuses now what would be refused after minutes of measuring."""
-    import tempfile
-
-    from tfapp.errors import storage_errors
-
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def _check_timed(rows: Iterable[Row]) -> None:

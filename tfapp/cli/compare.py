@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfapp.cli import options
-from tfapp.cli.console import print_json, say
+from tfapp.cli.console import check_writable, print_json, say
 from tfapp.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -85,10 +85,16 @@ def compare(
 ) -> int:
     """Run a program on several engines and compare every step.
 
-    Programs are quadratic, coefficients, graph, two-layer, mlp, mnist-mlp and cnn. All engines get
-    the same arrays; loss, gradients and weights of every step are laid beside the reference's.
-    Then each engine is timed in a process of its own, in turn with the others.
-    Ends with exit code 3 when an engine leaves its tolerance.
+    Programs are quadratic, coefficients, graph, two-layer, mlp, mnist-mlp and cnn; no name means
+    all of them. All engines get the same arrays; loss, gradients and weights of every step are laid
+    beside the reference's. Then each engine is timed in a process of its own, in turn with the
+    others.
+
+    Studies are notes (every program of the course notes and what it must give), frameworks (one
+    network by hand and in four frameworks) and graphs (static against dynamic); all means every
+    program and every study, with --exact every program that promises equal bits.
+
+    Ends with exit code 3 when an engine leaves its tolerance, or a study finds what must not be.
     """
     from tfapp.compare.plan import make_plan
 
@@ -105,6 +111,7 @@ def compare(
         from tfapp.report.page import check_page_path
 
         check_page_path(report)
+        check_writable(report)
     from tfapp.cli.quiet import load_tensorflow
 
     load_tensorflow()

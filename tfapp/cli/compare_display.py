@@ -76,4 +76,4 @@ def complaints(comparison: Comparison) -> list[str]:
                 lines.append(f"{name} {written.status}: {written.detail}")
             if written.timing_failure:
                 lines.append(f"{name} was not timed: {written.timing_failure}")
-    return lines
+    return lines + [f"{name} failed: {reason}" for name, reason in comparison.failures.items()]

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 
 import tfapp
+from tfapp.cli.compare_display import complaints
 from tfapp.cli.compare_tables import checks_table, notes_table, program_table
 from tfapp.cli.framework_tables import framework_tables
 from tfapp.cli.graph_tables import graph_tables
@@ -21,8 +22,9 @@ from tfapp.timing.slices import Spread
 
 _ABOUT = (
     "The same programs on several engines, from the same arrays, compared step by step. A"
-    " difference is max|d| / max|a|, where a is all that the tensor of the reference has been so"
-    " far. The column graph leads from operations built to operations, or XLA's kernels, run."
+    " difference is max|d| / max|a|; of a loss, a is the reference's at that step, of a gradient or"
+    " a weight all that the reference's tensor has been so far. The column graph leads from"
+    " operations built to operations, or XLA's kernels, run."
 )
 _NOTES = (
     "Every program of the course notes, run again. What must come out is printed in the notes, a"
@@ -52,6 +54,7 @@ def comparison_page(comparison: Comparison, command: str) -> Page:
         summary=(
             Verdict(agrees, "ok" if comparison.agrees else "differs"),
             *([Text(_ABOUT)] if comparison.programs else []),
+            *(Text(line) for line in complaints(comparison)),
         ),
         footer=_footer(command, comparison.machine),
     )

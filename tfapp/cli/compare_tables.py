@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tfapp.compare.notes import ROWS
+from tfapp.compare.notes.checks import CLOSED_FORM, MEASURED, NUMPY, PRINTED, RELATION
 from tfapp.compare.parity import Deviation, Tolerance
 from tfapp.compare.results import WRONG, ProgramResult, Row
 from tfapp.report.page import Table, Verdict
@@ -69,7 +71,7 @@ def tolerance_text(tolerance: Tolerance) -> str:
 def notes_table(notes: Sequence[NoteResult]) -> Table:
     """Returns a row for each program of the notes, with one of its checks."""
     return Table(
-        ("#", "program", "verdict", "written for", "checked", "expected", "found"),
+        ("#", "program", "verdict", "written for", "printed", "checked", "expected", "found"),
         [_note_cells(note) for note in notes],
         "notes: every program of the course notes, and one of its checks",
         numeric=("#", "checked"),
@@ -110,6 +112,7 @@ def _note_cells(note: NoteResult) -> list[Cell]:
         note.title,
         _NOTE_VERDICTS.get(note.status) or Verdict(note.status, "missing"),
         note.framework,
+        ROWS[note.number].printed,
         f"{held}/{len(note.checks)}" if note.checks else "",
         "" if shown is None else f"{shown.name}: {shown.expected}",
         "" if shown is None else shown.found,
@@ -117,14 +120,17 @@ def _note_cells(note: NoteResult) -> list[Cell]:
 
 
 def _telling(checks: Sequence[Check]) -> Check | None:
-    """Returns the check that says most: one that fails, else the last with a printed number."""
+    """Returns the check that says most: one that fails, else by where its number comes from."""
     wrong = [check for check in checks if not check.holds]
-    printed = [check for check in checks if check.origin == "printed in the notes"]
-    numbers = [check for check in checks if check.origin != "relation"]
-    for some in (wrong[:1], printed[-1:], numbers[-1:], checks[:1]):
-        if some:
-            return some[0]
+    if wrong:
+        return wrong[0]
+    for origin in _TELLING:
+        if found := [check for check in checks if check.origin == origin]:
+            return found[-1]
     return None
+
+
+_TELLING = (PRINTED, MEASURED, CLOSED_FORM, NUMPY, RELATION)
 
 
 _NOTE_VERDICTS: Mapping[str, Verdict] = {

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+
+from tfapp.errors import storage_errors
 
 SCHEMA_VERSION = 1
 
@@ -59,6 +62,17 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Prints a line for people on stderr, unless they asked for quiet."""
     if not quiet:
         click.echo(text, err=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuses now what would be refused after minutes of measuring.
+
+    Raises:
+        StorageError: No file can be made in the folder of `path`.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def format_value(value: Any) -> str:

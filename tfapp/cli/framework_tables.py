@@ -89,10 +89,12 @@ def _packages(study: FrameworkStudy) -> Table:
 
 
 def _ended(study: FrameworkStudy) -> Table:
-    unmeasured = "; ".join(f"{other.name}: {other.reason}" for other in study.unmeasured)
+    unmeasured = "; ".join(
+        f"{other.name}: {other.reason} ({other.source})" for other in study.unmeasured
+    )
     return Table(
-        ("framework", "year", "what happened"),
-        [(ended.name, str(ended.year), ended.fact) for ended in study.ended],
+        ("framework", "year", "what happened", "source"),
+        [(ended.name, str(ended.year), ended.fact, ended.source) for ended in study.ended],
         "frameworks: those of the notes' years that ended",
         numeric=("year",),
         notes=[f"Not measured here. {unmeasured}."],

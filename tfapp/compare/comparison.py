@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ from tfapp.compare.parity import (
     Place,
     StepDifference,
     Tolerance,
-    relative_difference,
     summarize,
 )
 from tfapp.compare.plan import Plan, make_plan
@@ -36,9 +35,6 @@ from tfapp.timing.schedule import Moment, Stages, Watch, unwatched
 
 if TYPE_CHECKING:
     from tfapp.compare.graphs import CompiledSize, GraphSize
-
-# Of what is timed once more: another compilation may round the first loss in another way.
-_SAME_LOSS = 1e-5
 
 
 def compare_programs(
@@ -88,8 +84,11 @@ def run_plan(plan: Plan, *, watch: Watch = unwatched) -> Comparison:
     machine = read_machine() if plan.measures else None
     programs = _run_programs(plan, stages)
     agrees = all(row.status not in WRONG for result in programs for row in result.rows)
-    agreed, studied = run_studies(plan, programs, stages)
-    return Comparison(agrees and agreed, plan.exact, programs, machine, **studied)
+    studied = run_studies(plan, programs, stages)
+    agrees = agrees and studied.agrees
+    return Comparison(
+        agrees, plan.exact, programs, machine, **studied.results, failures=studied.failures
+    )
 
 
 def _run_programs(plan: Plan, stages: Stages) -> tuple[ProgramResult, ...]:
@@ -207,7 +206,8 @@ def _compare(
         if engine.name in kept:
             tolerance = EXACT if exact else program.tolerance(engine.name, reference.name)
             row = _judged(engine, kept[engine.name], tolerance)
-            rows.append(row if exact else dataclasses.replace(row, graph=_graph(task, engine)))
+            graph = None if exact or row.status == "failed" else _graph(task, engine)
+            rows.append(dataclasses.replace(row, graph=graph))
         elif program.kind in engine.cannot:
             rows.append(Row(engine.name, "cannot", engine.cannot[program.kind]))
         else:
@@ -224,9 +224,12 @@ def _compare(
 
 
 def _graph(task: Task, engine: Engine) -> GraphSize | CompiledSize | None:
+    """Returns how large a graph is; what cannot be looked into does not end the comparison."""
     from tfapp.compare.graphs.sizes import graph_size
 
-    return graph_size(task, engine.name)
+    with suppress(Exception):
+        return graph_size(task, engine.name)
+    return None
 
 
 def _judged(engine: Engine, trace: Trace, tolerance: Tolerance) -> Row:
@@ -274,7 +277,6 @@ def _with_timing(row: Row, program: str, timings: Timings) -> Row:
     if timing is None:
         failure = timings.failures[program].get(row.engine, "")
         return dataclasses.replace(row, timing_failure=failure)
-    if row.losses and relative_difference(timing.first_loss, row.losses[0]) > _SAME_LOSS:
-        failure = f"its first loss was {timing.first_loss:.8g} and not {row.losses[0]:.8g}"
+    if row.losses and (failure := timing.objection(row.losses[0])):
         return dataclasses.replace(row, timing_failure=failure)
     return dataclasses.replace(row, timing=timing)

@@ -3,10 +3,11 @@
     parity = compare_traces(steps_of_the_port, steps_of_the_original, Tolerance(1e-6, 1e-6, 1e-6))
     parity.inside, parity.gradients.largest
 
-A difference is max|d| / max|a| of a tensor. d is what is to be added to the reference at a step,
-and a all that the reference's tensor has been up to that step: what rounding leaves does not shrink
-when a loss or a gradient goes towards zero. Units in the last place are told of losses only: in a
-gradient that is nearly zero, millions of them mean nothing.
+A difference is max|d| / max|a|. d is what is to be added to the reference at a step. For a loss, a
+is the reference's at that step; for a gradient or a weight, all that the reference's tensor has
+been up to that step: what a relu or rounding leaves does not shrink when a gradient goes towards
+zero. Units in the last place are told of losses only: in a gradient that is nearly zero, millions
+of them mean nothing.
 """
 
 from __future__ import annotations
@@ -189,8 +190,9 @@ class Comparer:
         for name in expected:
             value, reference = np.asarray(found[name]), np.asarray(expected[name])
             _check_form(f"{what} {name}" if what != name else what, value, reference)
-            scale = max(self._scales.get((what, name), 0.0), magnitude(reference))
-            self._scales[what, name] = scale
+            scale = magnitude(reference)
+            if what != "loss":
+                scale = self._scales[what, name] = max(self._scales.get((what, name), 0.0), scale)
             if same_bits(value, reference):
                 continue
             size = relative_difference(value, reference, scale)

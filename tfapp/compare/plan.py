@@ -45,7 +45,10 @@ class Plan:
     @property
     def measures(self) -> bool:
         """Whether anything is timed."""
-        return bool(self.rounds) or any(study.name == "graphs" for study in self.studies)
+        studies = {study.name for study in self.studies}
+        return "graphs" in studies or bool(
+            self.rounds and (self.programs or "frameworks" in studies)
+        )
 
     def expected_seconds(self) -> dict[str, float]:
         """Returns about how long each stage takes on two cores."""

@@ -141,8 +141,8 @@ STUDIES: Mapping[str, Study] = {
     study.name: study
     for study in (
         Study("notes", "every program of the course notes, and the numbers it must give", 30),
-        Study("graphs", "static against dynamic graphs: size, cost, control flow, retracing", 25),
-        Study("frameworks", "one network by hand and in four frameworks: lines, speed", 40),
+        Study("frameworks", "one network by hand and in four frameworks: lines, speed", 15),
+        Study("graphs", "static against dynamic graphs: size, cost, control flow, retracing", 15),
     )
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from tfapp.compare.parity import Parity, Tolerance
@@ -109,6 +110,7 @@ class Comparison:
         notes: What came of the programs of the notes; empty if they were not run.
         graphs: Static beside dynamic graphs; `None` if they were not measured.
         frameworks: One network by hand and in frameworks; `None` if they were not compared.
+        failures: Why a study has no result, by its name.
     """
 
     agrees: bool
@@ -118,3 +120,4 @@ class Comparison:
     notes: tuple[NoteResult, ...] = ()
     graphs: GraphStudy | None = None
     frameworks: FrameworkStudy | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)

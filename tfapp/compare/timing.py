@@ -9,6 +9,7 @@ what is timed is what was compared.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tfapp.compare.parity import relative_difference
 from tfapp.compare.plan import task_of
 from tfapp.compare.programs import PROGRAMS, Program
 from tfapp.compare.roster import Engine, find_engines
@@ -28,6 +30,10 @@ from tfapp.timing.turns import PAUSE_SECONDS, take_turns
 from tfapp.timing.worker import Actions, Answer, Pace, serve
 
 SLICE_SECONDS = 0.15
+# Fewer slices have no spread that could tell engines apart.
+_LEAST_ROUNDS = 3
+# Another compilation may round the first loss in another way.
+_SAME_LOSS = 1e-5
 _MODULE = "tfapp.compare.timing"
 
 
@@ -40,9 +46,10 @@ class Timing:
         step_us: Microseconds a step over the slices.
         speed: How many times as fast as the reference, the median over rounds; `None` if the
             reference was not timed.
-        rank: 1 for the fastest; `None` if it cannot be told apart from another.
+        rank: 1 for the fastest; `None` if it cannot be told apart from another, and with fewer
+            than three slices.
         compile_seconds: Until the first step is done, its framework imported before.
-        import_seconds: Of its framework; two may have been imported at a time.
+        import_seconds: Of its framework, beside whatever else was done meanwhile.
         first_loss: Of the first step.
     """
 
@@ -53,6 +60,16 @@ class Timing:
     compile_seconds: float
     import_seconds: float | None
     first_loss: float
+
+    def objection(self, loss: float) -> str:
+        """Says what is wrong if something else was timed than what was compared; else nothing.
+
+        Args:
+            loss: Of the first step of what was compared.
+        """
+        if relative_difference(self.first_loss, loss) <= _SAME_LOSS:
+            return ""
+        return f"its first loss was {self.first_loss:.8g} and not {loss:.8g}"
 
     @property
     def steps_a_second(self) -> float:
@@ -181,7 +198,10 @@ class _OneProgram:
         self.failures |= {name: t.failure for name, t in turns.items() if t.failure is not None}
         slices = {name: tuple(t.slices) for name, t in turns.items() if t.failure is None}
         times = {name: [one.step_us for one in some] for name, some in slices.items()}
-        places = dict(zip(times, ranks([spread(some) for some in times.values()]), strict=True))
+        places: dict[str, int | None] = dict.fromkeys(times)
+        if rounds >= _LEAST_ROUNDS:
+            found = ranks([spread(some) for some in times.values()])
+            places = dict(zip(times, found, strict=True))
         base = times.get(reference)
         return {
             name: Timing(
@@ -222,7 +242,8 @@ class Worker:
 
     def _prepare(self, program: str, data: str | None) -> Answer:
         """Builds, makes the first step and warms up."""
-        self._train = self._pace = None  # before the next one takes memory
+        self._train = self._pace = None
+        gc.collect()  # graphs and models hold themselves; the next one takes memory
         task = task_of(PROGRAMS[program], None if data is None else Path(data))
         started = time.perf_counter()
         train = self._train = self._load(task)

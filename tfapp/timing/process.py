@@ -133,7 +133,7 @@ class Crew(contextlib.ExitStack):
         self._processes: dict[str, Process] = {}
         self._broken: dict[str, str] = {}
         self._spawning = threading.Lock()
-        self._ended = False
+        self._ended = self._starting = False
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def __exit__(self, *raised: Any) -> bool | None:
@@ -150,18 +150,27 @@ class Crew(contextlib.ExitStack):
         """
 
         def start() -> None:
-            # When all is ended early, so is the one that is just starting, and its log is closed.
-            with contextlib.suppress(ContenderFailed, ValueError):
+            try:
                 for name in self.start(names):
                     self._ready.put(name)
-            self._ready.put(None)
+            except Exception as error:
+                # Nobody asks for the reason if all was ended early, in the middle of a start.
+                reason = f"it could not be started: {error}"
+                self._broken |= {name: reason for name in names if name not in self._processes}
+            finally:
+                self._ready.put(None)
 
+        self._starting = True
         threading.Thread(target=start, name="starting", daemon=True).start()
 
     def ready(self) -> Iterator[str]:
-        """Yields each that was started meanwhile, once it is ready or has failed."""
-        while (name := self._ready.get()) is not None:
-            yield name
+        """Yields each that was started meanwhile, once it is ready or has failed; each once."""
+        while self._starting:
+            name = self._ready.get()
+            if name is None:
+                self._starting = False
+            else:
+                yield name
 
     def start(self, names: Sequence[str], *, at_once: int = 1) -> Iterator[str]:
         """Starts a process for each, and yields each once it is ready or has failed.

@@ -157,10 +157,16 @@ def cut(task: Task) -> Callable[[int, int], Any]:
     """
     pair, size = FORMS[task.program.kind].pair(task.arrays.data), task.program.batch_size
     if size is None:
-        one_pass = tf.data.Dataset.from_tensors(pair)
-    else:
-        one_pass = tf.data.Dataset.from_tensor_slices(pair).batch(size)
-    return lambda start, steps: one_pass.repeat().skip(start % len(one_pass)).take(steps)
+        return lambda start, steps: tf.data.Dataset.from_tensors(pair).repeat(steps)
+    arrays = tuple(tf.constant(array) for array in pair)
+    starts = tf.range(0, len(pair[0]), size, tf.int64)
+
+    def batch(number: Any) -> Any:
+        first = starts[number % len(starts)]
+        return tuple(array[first : first + size] for array in arrays)
+
+    # Not `skip`: it would produce the batches and throw them away.
+    return lambda start, steps: tf.data.Dataset.range(start, start + steps).map(batch)
 
 
 class Polynomial(keras.layers.Layer):

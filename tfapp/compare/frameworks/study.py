@@ -73,6 +73,8 @@ def study_frameworks(
             watch(program.name)
         row = _compared(program, reference)
         timing, failure = times.get(program.name), failures.get(program.name, "")
+        if timing is not None and (failure := timing.objection(reference.losses[0])):
+            timing = None
         rows.append(dataclasses.replace(row, timing=timing, timing_failure=failure))
     return FrameworkStudy(steps, TOLERANCE, reference.losses[0], reference.losses[-1], tuple(rows))
 

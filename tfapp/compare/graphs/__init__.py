@@ -3,8 +3,8 @@
     from tfapp.compare.graphs import study_graphs
 
     study = study_graphs()
-    study.sizes[0].graphs[0].built, study.sizes[0].graphs[0].run
-    study.control_flow.rows
+    study.programs[0].sizes[0].built, study.programs[0].sizes[0].run
+    study.control_flow
 
 A session runs a graph that was built beforehand, a `tf.function` one that it builds from the first
 call, and XLA compiles such a graph. Eager execution and PyTorch have none: they compute as Python
