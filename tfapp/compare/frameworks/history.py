@@ -61,9 +61,9 @@ ENDED: tuple[Ended, ...] = (
     Ended(
         "Torch (Lua)",
         2017,
-        "its development moved to PyTorch",
-        # Source: https://github.com/torch/torch7#development-status says so without a year.
-        source="https://en.wikipedia.org/wiki/Torch_%28machine_learning%29",
+        "its site tells of maintenance mode; development moved to PyTorch",
+        # Source: quoted there in December 2017; https://github.com/torch/torch7 says so undated.
+        source="https://github.com/torch/distro/issues/246",
     ),
     Ended(
         "Caffe2",
