@@ -44,6 +44,7 @@ def test_the_page_holds_the_tables_and_draws_them(cli, tmp_path):
     for cell in (line for line in result.out.splitlines() if line.startswith("numpy ")):
         assert " ".join(cell.split()) in shown
     assert "everything agrees" in shown
+    assert "tfapp compare quadratic --engines eager,numpy --steps 3 --rounds 1 --report" in shown
     pictures = re.findall(r'<svg[^>]*aria-label="([^"]*)"', page)
     assert pictures == [
         "The loss of 3 engines over 3 steps, quadratic",

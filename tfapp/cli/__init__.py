@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = cli.main(words, prog_name="tfapp", standalone_mode=False)
+        result = cli.main(words, prog_name="tfapp", standalone_mode=False, obj=tuple(words))
     except click.exceptions.Exit as request:
         return request.exit_code
     except BaseException as error:  # every ending gets its sentence and its code

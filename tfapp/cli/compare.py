@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +134,8 @@ def compare(
 
 
 def _typed() -> str:
-    """Returns the command as a shell would take it."""
-    return shlex.join(["tfapp", *sys.argv[1:]])
+    """Returns the command as a shell would take it; its words are what `main` was given."""
+    return shlex.join(["tfapp", *click.get_current_context().find_root().obj])
 
 
 def _as_object(comparison: Comparison) -> dict[str, Any]:
