@@ -141,7 +141,9 @@ def test_every_mistake_is_told_at_once(write: Callable[[str], Path]):
     lines = problems("train.metrics=['acuracy']", "nonsense", path=path)
     assert len(lines) == 8
     text = "\n".join(lines)
-    assert "sead: unknown. Did you mean 'seed'? Known: data, model, name, seed, train." in text
+    assert (
+        "sead: unknown. Did you mean 'seed'? Known: data, model, name, seed, train, tune." in text
+    )
     assert "data.batch_sise: unknown. Did you mean 'batch_size'?" in text
     assert "train.epochs: input should be greater than 0, found 0" in text
     assert "train.loss: no loss named 'hingee'. Did you mean 'hinge'?" in text

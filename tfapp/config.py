@@ -11,67 +11,28 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
 from tfapp import names
-from tfapp.errors import ConfigError, MissingError, UnknownName, did_you_mean
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(gt=0, strict=True)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
-    try:
-        names.check_name(kind, name, known)
-    except UnknownName as error:
-        raise ValueError(str(error)) from error  # the form in which pydantic collects mistakes
-
-
-class Section(BaseModel):
-    """A table of the config: unknown keys are refused, values cannot be changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OpenSection(BaseModel):
-    """A table that also takes the options of what it names; they are checked against `names`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys beside the declared ones."""
-        return dict(self.model_extra or {})
-
-    def check_options(self, what: str, known: Iterable[str]) -> None:
-        """Raises `ValueError` naming each option that is not in `known` or is text."""
-        known = sorted({*known, *type(self).model_fields})
-        problems = [
-            f"{what} has no option {key!r}.{did_you_mean(key, known)} It takes: {', '.join(known)}."
-            for key in self.options
-            if key not in known
-        ]
-        problems += [  # no option of Keras's is text; `.9` and `1e-3x` come here from `--set`
-            f"{what} takes a number for {key}, e.g. 0.9, found {value!r}."
-            for key, value in self.options.items()
-            if key in known and isinstance(value, str)
-        ]
-        if problems:
-            raise ValueError(" ".join(problems))
+from tfapp.errors import ConfigError, MissingError, did_you_mean
+from tfapp.sections import Fraction, Positive, Section, check_known
+from tfapp.space import Hyperparameter, TuneConfig
+from tfapp.train_config import CheckpointConfig as CheckpointConfig
+from tfapp.train_config import EarlyStoppingConfig as EarlyStoppingConfig
+from tfapp.train_config import OptimizerConfig as OptimizerConfig
+from tfapp.train_config import ScheduleConfig as ScheduleConfig
+from tfapp.train_config import TrainConfig as TrainConfig
 
 
 class DataConfig(Section):
@@ -109,7 +70,9 @@ class ModelConfig(Section):
     """Which model is trained."""
 
     name: str = Field("mlp", description="registered name, or 'mypackage.models:Mine'")
-    options: dict[str, Any] = Field({}, description="arguments of its constructor")
+    options: dict[str, Any] = Field(
+        {}, description="arguments of its constructor, or hyperparameters of a HyperModel"
+    )
     outputs: Literal["auto", "logits", "probabilities"] = Field(
         "auto", description="what a classifier's last layer gives; auto: looked at on one batch"
     )
@@ -117,129 +80,8 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        _check_name("model", name, names.MODELS)
+        check_known("model", name, names.MODELS)
         return name
-
-
-class OptimizerConfig(OpenSection):
-    """A Keras optimizer by name, with any argument of its constructor."""
-
-    name: str = Field("adam", description="Keras optimizer, or an import path")
-    learning_rate: float = Field(
-        1e-3, gt=0, allow_inf_nan=False, description="the rate, or the peak of the schedule"
-    )
-
-    @model_validator(mode="after")
-    def _known(self) -> OptimizerConfig:
-        _check_name("optimizer", self.name, names.OPTIMIZERS)
-        if not names.is_import_path(self.name):
-            own = names.OPTIMIZERS[self.name][1]
-            self.check_options(f"optimizer {self.name!r}", (*own, *names.OPTIMIZER_OPTIONS))
-        for key in ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay"):
-            value = self.options.get(key)
-            if isinstance(value, int | float) and not value >= 0:
-                raise ValueError(f"{key} is a number from 0 up, found {value!r}")
-        return self
-
-
-class ScheduleConfig(OpenSection):
-    """How the learning rate moves; `decay_steps` is what warm-up leaves of the run unless said."""
-
-    name: str = Field("constant", description="shape of the decay")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 0 before it")
-
-    @model_validator(mode="after")
-    def _known(self) -> ScheduleConfig:
-        if self.name not in names.SCHEDULES:
-            raise ValueError(str(UnknownName("schedule", self.name, names.SCHEDULES)))
-        self.check_options(f"schedule {self.name!r}", names.SCHEDULES[self.name][1])
-        return self
-
-
-class EarlyStoppingConfig(Section):
-    """Ends a run whose monitored value has stopped improving."""
-
-    patience: Positive = Field(5, description="epochs without improvement")
-    min_delta: float = Field(0.0, ge=0, description="least change that counts as improvement")
-
-
-class CheckpointConfig(Section):
-    """What is kept on disk while a run goes on."""
-
-    every_steps: Positive | None = Field(
-        None, description="besides the best epoch, once a minute, and the end"
-    )
-    keep: Positive = Field(3, description="newest checkpoints kept; the best is kept besides")
-
-
-class TrainConfig(Section):
-    """How the model is trained."""
-
-    epochs: Positive = Field(20, description="passes over the training split")
-    loss: str = Field("auto", description="Keras loss, 'model_output', or an import path")
-    metrics: list[str] = Field(["auto"], description="Keras metrics; auto: what suits the task")
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    class_weights: Literal["balanced"] | list[Weight] | None = Field(
-        None, description="weight of each class in the loss, in the order of the classes"
-    )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="what layers compute in; variables stay float32"
-    )
-    loop: Literal["auto", "resident", "streaming", "streaming_xla", "eager"] = Field(
-        "auto",
-        description="who calls the step; auto: the fastest, found by trying; resident: XLA over"
-        " examples that stay on the device; eager: step by step, for debugging",
-    )
-    strategy: str = Field(
-        "auto",
-        description="devices: one; mirrored: all GPUs of this machine; multiworker: the machines"
-        " of TF_CONFIG; tpu; auto: as many as there are",
-    )
-    monitor: str = Field(
-        "auto", description="decides the best checkpoint; auto: val_accuracy, else val_loss"
-    )
-    monitor_mode: Literal["auto", "min", "max"] = Field(
-        "auto", description="what is better; auto: less of a loss or an error, more of the rest"
-    )
-    early_stopping: EarlyStoppingConfig | None = None
-    checkpoint: CheckpointConfig = CheckpointConfig()
-
-    @field_validator("loss")
-    @classmethod
-    def _known_loss(cls, name: str) -> str:
-        _check_name("loss", name, (*names.LOSSES, names.OUTPUT_LOSS, "auto"))
-        return name
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, name: str) -> str:
-        if name not in (known := (*names.STRATEGIES, "auto")):
-            raise ValueError(str(UnknownName("strategy", name, known)))
-        return name
-
-    @field_validator("class_weights", mode="wrap")
-    @classmethod
-    def _known_weights(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return check(value)
-        except ValidationError as error:  # one line, not one for each form it may have
-            raise ValueError(
-                "expected 'balanced' or a number from 0 up for each class, e.g. [1.0, 2.5],"
-                f" found {value!r}"
-            ) from error
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _listed(cls, metrics: Any) -> Any:
-        return [metrics] if isinstance(metrics, str) else metrics
-
-    @field_validator("metrics")
-    @classmethod
-    def _known_metrics(cls, metrics: list[str]) -> list[str]:
-        for name in metrics:
-            _check_name("metric", name, (*names.METRICS, "auto"))
-        return metrics
 
 
 class Config(Section):
@@ -255,6 +97,50 @@ class Config(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    tune: TuneConfig | None = None
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Config:
+        if self._space and self.train.refit:
+            raise ValueError(
+                "tune.space: train.refit leaves no validation split to compare trials by. Leave it"
+                " out, and train the best on both with tfapp train --tune --refit"
+            )
+        problems = [problem for key in self._space for problem in self._refused(key)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def _space(self) -> dict[str, Hyperparameter]:
+        return self.tune.space if self.tune else {}
+
+    def _refused(self, key: str) -> Iterator[str]:
+        """What the config would object to if a search gave `key` its first or last value."""
+        values = self._space[key].values
+        for value in values if self._space[key].kind == "choice" else (values[0], values[-1]):
+            try:
+                self.with_values({key: value})
+            except ConfigError as error:
+                yield f"tune.space.{key}: {error.problems[0]}"
+                return
+
+    def with_values(self, values: Mapping[str, Any]) -> Config:
+        """Returns the config of one trial: these values in it, and no search.
+
+        Args:
+            values: By dotted key.
+
+        Raises:
+            ConfigError: With one line for each value that cannot be.
+        """
+        plain = self.model_dump(exclude={"tune"}, exclude_none=True)
+        for key, value in values.items():
+            _assign(plain, key, value)
+        try:
+            return Config.model_validate(plain)
+        except ValidationError as error:
+            raise ConfigError([_explain(item) for item in error.errors()]) from error
 
     @property
     def label(self) -> str:
@@ -267,7 +153,7 @@ class Config(Section):
 
 
 def load_config(
-    path: Path | None = None,
+    path: str | Path | None = None,
     assignments: Iterable[str] = (),
     *,
     environment: Mapping[str, Any] | None = None,
@@ -285,7 +171,7 @@ def load_config(
         MissingError: The file is not there.
         ConfigError: With one line for each mistake in all of them.
     """
-    values = {} if path is None else _read_toml(path)
+    values = {} if path is None else _read_toml(Path(path))
     problems: list[str] = []
     typed = [*(environment or {}), *(overrides or {})]
     for key, value in (environment or {}).items():
@@ -356,8 +242,8 @@ def _explain(item: Any) -> str:
         keys = ", ".join(f"{key}.{name}" for name in _keys_of(path))
         return f"{key}: a table, not a value, found {item['input']!r}. Its keys: {keys}."
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{key}: {message}"
+    if item["type"] == "value_error":  # one that knows better where it belongs says so
+        return message if message.startswith("tune.space") else f"{key}: {message}"
     near = ""
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         near = did_you_mean(item["input"], re.findall(r"'([^']+)'", item["ctx"]["expected"]))
@@ -366,9 +252,16 @@ def _explain(item: Any) -> str:
 
 
 def _keys_of(path: list[str]) -> list[str]:
-    section: type[BaseModel] = Config
+    section: Any = Config
     for part in path:
+        if get_origin(section) is dict:  # whose keys are free
+            section = get_args(section)[1]
+            continue
         annotation = section.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return sorted(section.model_fields)
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if _is_section(c) or get_origin(c) is dict)
+    return sorted(field.alias or name for name, field in section.model_fields.items())
+
+
+def _is_section(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)

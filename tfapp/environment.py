@@ -16,6 +16,7 @@ PACKAGES = (
     "tfapp",
     "tensorflow",
     "keras",
+    "keras-tuner",
     "numpy",
     "tensorflow-datasets",
     "tensorboard",

@@ -70,6 +70,12 @@ LOSSES: Mapping[str, str] = {
 # Ours beside Keras's: the model's own output is what is minimized.
 OUTPUT_LOSS = "model_output"
 
+# In place of a name: what the model's own `compile()` was given.
+COMPILED = "compiled"
+# What a model that was not compiled is trained with.
+DEFAULT_OPTIMIZER = "adam"
+DEFAULT_RATE = 1e-3
+
 METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",
     "auc": "AUC",

@@ -19,8 +19,10 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ from tfapp.locks import is_held
 from tfapp.settings import runs_folder
 
 LATEST = "latest"
+# What the names of runs begin with that are being removed.
+REMOVED = ".removed-"
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,16 @@ class RunSummary:
     Attributes:
         name: Name of the run directory.
         state: running, done, stopped early, interrupted, diverged, failed, killed (it says
-            running but its process is gone), or damaged (its files cannot be read).
+            running but its process is gone), or damaged (its files cannot be read); of a search
+            searching or searched instead of running or done.
         model: Model name.
         data: Data source.
         step: Steps done.
         epoch: Whole epochs done.
         monitor: Name of the value that decides which checkpoint is best.
         best: Its best value, if an epoch was finished.
-        seconds: Time spent training.
+        seconds: Time spent training, or searching.
+        trials: Trials of its search that are done; `None` if it has no search.
     """
 
     name: str
@@ -143,49 +149,17 @@ class RunSummary:
     monitor: str
     best: float | None
     seconds: float
+    trials: int | None = None
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """Everything `tfapp runs show` tells of a run.
-
-    Attributes:
-        summary: The line of the list.
-        path: The run directory.
-        config: The resolved configuration.
-        evaluation: What `tfapp evaluate` last found, else empty.
-        checkpoints: Names of the checkpoints on disk, oldest first.
-        files: Names of all other files and folders.
-    """
-
-    summary: RunSummary
-    path: Path
-    config: dict[str, Any]
-    evaluation: dict[str, Any]
-    checkpoints: tuple[str, ...]
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RunComparison:
-    """Several runs side by side.
-
-    Attributes:
-        runs: Their summaries, in the order asked for.
-        differences: Config keys that are not the same in all, each with its value by run.
-    """
-
-    runs: tuple[RunSummary, ...]
-    differences: dict[str, tuple[Any, ...]]
-
-
-def claim_run(runs: Path, config: Config, *, name: str | None = None) -> Run:
-    """Creates the directory of a new run and makes `runs/latest` point at it.
+def claim_run(runs: Path, config: Config, *, name: str | None = None, latest: bool = True) -> Run:
+    """Creates the directory of a new run.
 
     Args:
         runs: Folder of run directories; created when missing.
         config: The resolved configuration, written as `config.toml`.
         name: Name of the directory; the time (UTC) and the config's label when omitted.
+        latest: Whether `runs/latest` is to point at it from now on.
 
     Raises:
         RunExists: `name` is taken.
@@ -209,7 +183,8 @@ def claim_run(runs: Path, config: Config, *, name: str | None = None) -> Run:
             except StorageError:
                 run.path.rmdir()  # without a config it is no run, and would only block its name
                 raise
-            _point_latest(runs, candidate)
+            if latest:
+                _point_latest(runs, candidate)
             return run
     check_free(runs, name)
     raise RunExists(f"{runs} holds a thousand runs of this second; wait one.")
@@ -255,7 +230,7 @@ def find_run(name: str | Path, runs: str | Path | None = None) -> Run:
             f"{folders[0]} is not a run directory: it has no config.toml."
             " Runs are made by tfapp train; list them with tfapp runs list."
         )
-    known = [run.name for run in _all_runs(runs)]
+    known = [run.name for run in all_runs(runs)]
     known += [LATEST] * bool(known)
     raise MissingError(
         f"no run {str(name)!r}, neither as a path nor in {runs}/.{did_you_mean(str(name), known)}"
@@ -272,23 +247,14 @@ def open_run(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else find_run(run)
 
 
-def list_runs(runs: str | Path | None = None) -> list[RunSummary]:
-    """Returns the runs in a folder, newest first; a damaged one does not hide the others.
-
-    Args:
-        runs: Folder of run directories; the settings decide when omitted.
-    """
-    return [_summary_of(run) for run in reversed(_all_runs(runs_folder(runs)))]
-
-
 def summarize_run(run: Run) -> RunSummary:
-    """Returns the state of a run as one line; works on runs that are still going.
+    """Returns the state of a run's training as one line; works on runs that are still going.
 
     Raises:
         UsageError: One of its files is damaged.
     """
     status = run.read_json("status.json")
-    config = _config_table(run)
+    config = config_table(run)
     state = str(status.get("state", "failed"))
     if state == "running" and not is_held(run.lock):
         state = "killed"
@@ -306,26 +272,38 @@ def summarize_run(run: Run) -> RunSummary:
     )
 
 
-def show_run(run: Run) -> RunReport:
-    """Returns all that is known of a run without TensorFlow."""
-    checkpoints = sorted(p.name for p in run.checkpoints.glob("step-*"))
-    return RunReport(
-        summary=summarize_run(run),
-        path=run.path,
-        config=_config_table(run),
-        evaluation=run.read_json("evaluation.json"),
-        checkpoints=tuple(checkpoints),
-        files=tuple(sorted(p.name for p in run.path.iterdir() if p.name != "checkpoints")),
-    )
+def all_runs(runs: Path) -> list[Run]:
+    """Returns the runs in a folder, oldest first; none if the folder is not there."""
+    found: list[tuple[int, str, Run]] = []
+    for path in runs.iterdir() if runs.is_dir() else ():
+        config = path / "config.toml"
+        if path.name == LATEST or path.name.startswith(REMOVED) or not config.is_file():
+            continue
+        with suppress(FileNotFoundError):  # removed at this moment
+            found.append((config.stat().st_mtime_ns, path.name, Run(path)))
+    return [run for *_, run in sorted(found, key=itemgetter(0, 1))]
 
 
-def compare_runs(runs: list[Run]) -> RunComparison:
-    """Puts runs side by side and names the config keys in which they differ."""
-    flat = [flatten(show_run(run).config) for run in runs]
-    keys = sorted(set().union(*flat))
-    values = {key: tuple(settings.get(key) for settings in flat) for key in keys}
-    differences = {key: row for key, row in values.items() if any(v != row[0] for v in row)}
-    return RunComparison(tuple(summarize_run(run) for run in runs), differences)
+def config_table(run: Run) -> dict[str, Any]:
+    """Reads `config.toml` unchecked, so that runs of older versions can be shown."""
+    file = run.path / "config.toml"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}. It was damaged after the run wrote it;"
+            " restore it from a copy."
+        ) from error
+
+
+def restore_latest(runs: Path) -> None:
+    """Lets `latest` point at the newest run again where the one it pointed at is gone."""
+    link = runs / LATEST
+    if link.is_symlink() and not link.exists():
+        if left := all_runs(runs):
+            _point_latest(runs, left[-1].name)
+        else:
+            link.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -342,32 +320,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-
-
-def _summary_of(run: Run) -> RunSummary:
-    try:
-        return summarize_run(run)
-    except (UsageError, OSError):
-        return RunSummary(run.name, "damaged", "?", "?", 0, 0, "", None, 0.0)
-
-
-def _config_table(run: Run) -> dict[str, Any]:
-    """Reads `config.toml` unchecked, so that runs of older versions can be shown."""
-    file = run.path / "config.toml"
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}. It was damaged after the run wrote it;"
-            " restore it from a copy."
-        ) from error
-
-
-def _all_runs(runs: Path) -> list[Run]:
-    if not runs.is_dir():
-        return []
-    found = [Run(p) for p in runs.iterdir() if p.name != LATEST and (p / "config.toml").is_file()]
-    return sorted(found, key=lambda run: ((run.path / "config.toml").stat().st_mtime_ns, run.name))
 
 
 def _numbered(name: str) -> list[str]:

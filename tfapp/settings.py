@@ -7,6 +7,8 @@ TFAPP_DEBUG         anything but empty or 0: show tracebacks
 TFAPP_CPU_DEVICES   how many devices TensorFlow makes of the CPU, to try `mirrored` without GPUs
 TFAPP_WAIT_SECONDS  how long the workers of a cluster wait for one another (default 300)
 TF_CONFIG           the cluster and this process's place in it, as TensorFlow defines it
+KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT
+                    a search's process on one of several machines, as KerasTuner defines them
 TPU_NAME            the TPU to train on, as Google's machines set it
 """
 
@@ -21,6 +23,7 @@ from tfapp.errors import UsageError
 
 CLUSTER_VARIABLE = "TF_CONFIG"
 SUPERVISED_VARIABLE = "TFAPP_SUPERVISED"
+TUNER_VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,33 @@ def worker_environment(cluster: str) -> dict[str, str]:
     Args:
         cluster: Its place in a cluster, as `TF_CONFIG`.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("TFAPP_TRAIN_")}
-    return kept | {CLUSTER_VARIABLE: cluster, SUPERVISED_VARIABLE: "1"}
+    return _without_options() | {CLUSTER_VARIABLE: cluster, SUPERVISED_VARIABLE: "1"}
+
+
+def tuner_variables() -> tuple[str, str, str]:
+    """Returns KerasTuner's variables: who this process is, address and port of the chief."""
+    name, address, port = (os.environ.get(variable, "").strip() for variable in TUNER_VARIABLES)
+    return name, address, port
+
+
+def tuner_environment(name: str, address: str, port: int) -> dict[str, str]:
+    """Returns the environment of a worker of a search that this process starts.
+
+    Args:
+        name: Who it is.
+        address: Where the chief listens.
+        port: At which port.
+    """
+    values = dict(zip(TUNER_VARIABLES, (name, address, str(port)), strict=True))
+    return _without_options() | values | {SUPERVISED_VARIABLE: "1"}
+
+
+def _without_options() -> dict[str, str]:
+    read = ("TFAPP_TRAIN_", "TFAPP_TUNE_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(read)}
+    if kept.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # TensorFlow's own doing, when it was imported
+        del kept["TF_CPP_MIN_LOG_LEVEL"]
+    return kept
 
 
 def _count(variable: str, default: int) -> int:
