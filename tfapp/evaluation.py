@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfapp.data import OnePass, load_examples, load_splits
 from tfapp.data.splits import DataInfo, Split
-from tfapp.errors import DataError
+from tfapp.errors import DataError, UsageError
 from tfapp.losses import build_loss
 from tfapp.metrics import build_metrics
 from tfapp.runs import Run, open_run
@@ -86,6 +86,7 @@ def evaluate_run(
 
     Raises:
         DataError: Other data does not have the features or classes the model was trained on.
+        UsageError: The validation split was trained on.
         MissingError: There is no checkpoint.
     """
     opened = open_run(run)
@@ -115,7 +116,7 @@ def evaluate(trained: TrainedModel, examples: Split, *, source: str, split: str)
 
     metrics = EvaluationLoop(
         predictor,
-        build_loss(train.loss, predictor.info, predictor.head),
+        build_loss(train.loss, predictor.info, predictor.head, model=predictor.model),
         build_metrics(train.metrics, predictor.info, predictor.head),
         OnePass(examples, trained.config.data.batch_size),
         also=count if classes else None,
@@ -138,8 +139,14 @@ def _examples(
 ) -> tuple[Split, str]:
     config = trained.config.data
     if data is None:
-        name = split or "test"
-        splits = load_splits(config, data_dir=data_dir)
+        name, refit = split or "test", trained.config.train.refit
+        if refit and name == "validation":
+            raise UsageError(
+                f"run {trained.run.name} was trained on the validation split too (train.refit), so"
+                " that tells nothing. Measure --split test, which was held out, or --split train,"
+                " which holds all examples of training."
+            )
+        splits = load_splits(config, data_dir=data_dir, refit=refit)
         _check_same_data(trained, splits.info)
         return getattr(splits, name), name
     other = config.model_copy(update={"source": data})

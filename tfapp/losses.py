@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -79,21 +81,30 @@ def default_loss(info: DataInfo, outputs: Outputs) -> str:
 
 
 def build_loss(
-    name: str, info: DataInfo, outputs: Outputs, class_weights: Sequence[float] | None = None
+    name: str,
+    info: DataInfo,
+    outputs: Outputs,
+    class_weights: Sequence[float] | None = None,
+    *,
+    model: Any = None,
 ) -> TaskLoss:
     """Makes a loss.
 
     Args:
-        name: A Keras loss in snake case, `model_output`, or an import path to a function
-            `(labels, outputs) -> loss` or a `keras.losses.Loss`.
+        name: A Keras loss in snake case, `model_output`, `compiled`, or an import path to a
+            function `(labels, outputs) -> loss` or a `keras.losses.Loss`.
         info: Decides the form of the labels.
         outputs: Decides `from_logits`.
         class_weights: `[K]` weights of the classes.
+        model: Holds the loss that is called `compiled`.
 
     Raises:
         UsageError: The loss does not fit the task.
         ModelMismatch: The model's outputs do not fit the classes.
     """
+    given = None
+    if name == names.COMPILED:
+        name, given = _compiled(model)
     if class_weights and not any(class_weights):
         raise UsageError("train.class_weights are all 0, so nothing would be learned.")
     if class_weights is not None and (not info.classes or len(class_weights) != len(info.classes)):
@@ -112,8 +123,9 @@ def build_loss(
     if names.is_import_path(name):
         function, is_mean = _imported(name, info)
         return TaskLoss(name, function, class_weights, is_mean=is_mean)
-    function = _keras_loss(name, info, outputs)
-    return TaskLoss(name, function, class_weights, is_mean=name not in _OF_WHOLE_BATCH)
+    function = _keras_loss(name, info, outputs, given)
+    is_mean = name not in _OF_WHOLE_BATCH and getattr(given, "reduction", "mean") in _MEANS
+    return TaskLoss(name, function, class_weights, is_mean=is_mean)
 
 
 def check_outputs(info: DataInfo, outputs: Outputs) -> None:
@@ -141,7 +153,35 @@ def _model_output(_: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -
     return tf.reduce_mean(values if weights is None else values * weights)
 
 
-def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
+def _compiled(model: Any) -> tuple[str, keras.losses.Loss | None]:
+    """Returns the name of the loss that a model was compiled with, and the object if it was one."""
+    said = getattr(model, "loss", None)
+    if said is None:
+        raise UsageError(
+            "train.loss is 'compiled', but the model was compiled without a loss. Leave train.loss"
+            " out, or name one, e.g. --loss sparse_categorical_crossentropy."
+        )
+    found = said[0] if isinstance(said, (list, tuple)) and len(said) == 1 else said
+    with suppress(TypeError, ValueError):
+        found = keras.losses.get(found)
+    given = found if isinstance(found, keras.losses.Loss) else None
+    for name, class_name in names.LOSSES.items():
+        forms = (getattr(keras.losses, class_name), getattr(keras.losses, name, None))
+        if (found if given is None else type(given)) in forms:
+            if getattr(given, "reduction", "mean") in ("none", None):
+                break
+            return name, given
+    what = getattr(found, "__name__", None) or type(found).__name__
+    raise UsageError(
+        f"the model was compiled with the loss {what}, which cannot be told here what the labels"
+        " look like. Name it by its import path, --loss mypackage.losses:mine, or take one of"
+        " Keras's, reduced to a mean."
+    )
+
+
+def _keras_loss(
+    name: str, info: DataInfo, outputs: Outputs, given: keras.losses.Loss | None = None
+) -> Loss:
     maker = getattr(keras.losses, names.LOSSES[name])
     takes_logits = "from_logits" in inspect.signature(maker).parameters
     if info.task == "regression" and (takes_logits or name in _FOR_PROBABILITIES):
@@ -156,10 +196,13 @@ def _keras_loss(name: str, info: DataInfo, outputs: Outputs) -> Loss:
             f"train.loss {name!r} compares the outputs of an example with one another, but the"
             f" model gives only 1. Use {instead}."
         )
+    made = maker() if given is None else given
     if info.task == "regression":
-        loss = _unscaled(maker())
+        loss = _unscaled(made)
         return lambda labels, out, weights: loss(labels[:, tf.newaxis], out, weights)
-    loss = _unscaled(maker(from_logits=outputs.kind == "logits") if takes_logits else maker())
+    if takes_logits:
+        made = maker(**{**made.get_config(), "from_logits": outputs.kind == "logits"})
+    loss = _unscaled(made)
     if name.startswith("sparse_"):
         return lambda labels, out, weights: loss(labels, out, weights)
     if name in _NEEDS_PROBABILITIES:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfapp import names
 from tfapp.config import OptimizerConfig, ScheduleConfig
-from tfapp.errors import UsageError
+from tfapp.errors import UsageError, did_you_mean, reason_of
 from tfapp.schedules import build_schedule
 from tfapp.xla import in_xla
 
@@ -108,24 +108,36 @@ def build_optimizer(
     *,
     total_steps: int,
     precision: str = "float32",
+    model: Any = None,
 ) -> keras.optimizers.Optimizer:
     """Makes the optimizer of a run, not yet built for any variables.
 
     Args:
-        config: Name, learning rate and options.
+        config: Name, learning rate and options. Of a compiled optimizer what is said here changes
+            what `compile()` was given; the rest stays.
         schedule: How the learning rate moves.
         total_steps: Steps of the whole run.
         precision: What layers compute in; for `mixed_float16` the optimizer scales the loss.
+        model: Holds the optimizer that is called `compiled`.
 
     Raises:
         UsageError: An option has a value that Keras refuses or that does not go with the
             precision, or an import path gives no optimizer.
     """
-    rate = build_schedule(schedule, peak=config.learning_rate, total_steps=total_steps)
+    if config.name == names.COMPILED:
+        return _with_loss_scaling(_compiled(config, schedule, total_steps, model), precision)
+    if schedule.name == names.COMPILED:
+        raise UsageError(
+            f"train.schedule is 'compiled', but train.optimizer is {config.name!r}. Name a"
+            " schedule, e.g. --set train.schedule.name=constant."
+        )
+    peak = names.DEFAULT_RATE if config.learning_rate is None else config.learning_rate
+    rate = build_schedule(schedule, peak=peak, total_steps=total_steps)
     if names.is_import_path(config.name):
         maker = names.import_object("optimizer", config.name)
     else:
-        maker = getattr(keras.optimizers, names.OPTIMIZERS[config.name][0])
+        name = names.DEFAULT_OPTIMIZER if config.name == "auto" else config.name
+        maker = getattr(keras.optimizers, names.OPTIMIZERS[name][0])
     try:
         optimizer = maker(learning_rate=rate, **config.options)
     except (TypeError, ValueError) as error:
@@ -136,6 +148,80 @@ def build_optimizer(
             " expected a keras.optimizers.Optimizer."
         )
     return _with_loss_scaling(optimizer, precision)
+
+
+def compiled_optimizer(model: Any) -> keras.optimizers.Optimizer | None:
+    """Returns the optimizer that a model was compiled with; `None` if there is none."""
+    return getattr(model, "optimizer", None) if getattr(model, "compiled", False) else None
+
+
+def constant_rate(optimizer: keras.optimizers.Optimizer) -> float | None:
+    """Returns the learning rate; `None` if it follows a schedule."""
+    try:
+        rate = _inner(optimizer).get_config()["learning_rate"]
+    except NotImplementedError:  # of a schedule without `get_config`
+        return None
+    return rate if isinstance(rate, float) else None
+
+
+def _compiled(
+    config: OptimizerConfig, schedule: ScheduleConfig, total_steps: int, model: Any
+) -> keras.optimizers.Optimizer:
+    """Returns a model's own optimizer, made anew where the config changes it."""
+    found = compiled_optimizer(model)
+    if found is None:
+        raise UsageError(
+            "train.optimizer is 'compiled', but the model was not compiled with one. Leave"
+            " train.optimizer out, or name one, e.g. --optimizer adam."
+        )
+    inner = _inner(found)
+    changes = dict(config.options)
+    if (rate := _changed_rate(config, schedule, total_steps, found)) is not None:
+        changes["learning_rate"] = rate
+    if not changes and not inner.built:  # built: it has served another model
+        return found
+    try:
+        own = inner.get_config()
+        if unknown := [key for key in changes if key not in own]:
+            near = did_you_mean(unknown[0], own)
+            raise ValueError(f"{type(inner).__name__} has no option {unknown[0]!r}.{near}")
+        made = type(inner).from_config({**own, **changes})
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UsageError(f"train.optimizer 'compiled': {reason_of(error)}") from error
+    if found is inner:
+        return made
+    return keras.optimizers.LossScaleOptimizer(
+        made, initial_scale=found.initial_scale, dynamic_growth_steps=found.dynamic_growth_steps
+    )
+
+
+def _changed_rate(
+    config: OptimizerConfig, schedule: ScheduleConfig, total_steps: int, found: Any
+) -> Any:
+    """Returns what takes the place of the compiled optimizer's learning rate, if anything does."""
+    rate = config.learning_rate
+    if schedule.name == names.COMPILED:
+        if rate is not None:
+            raise UsageError(
+                "train.schedule is 'compiled', so there is no train.optimizer.learning_rate beside"
+                " it. Leave one of them out."
+            )
+        return None
+    if schedule.name == "constant" and not schedule.warmup_steps:
+        return rate
+    peak = constant_rate(found) if rate is None else rate
+    if peak is None:
+        raise UsageError(
+            f"train.schedule {schedule.name!r} needs a rate to start from, and the compiled"
+            " optimizer has a schedule of its own. Give one, e.g. --learning-rate 0.001."
+        )
+    return build_schedule(schedule, peak=peak, total_steps=total_steps)
+
+
+def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer
+    return optimizer
 
 
 def _with_loss_scaling(
@@ -159,9 +245,7 @@ def _with_loss_scaling(
 
 def keeps_averages(optimizer: keras.optimizers.Optimizer) -> bool:
     """Tells whether the optimizer has moving averages of the weights (`use_ema`)."""
-    if isinstance(optimizer, LossScaling):  # whose own `use_ema` is False whatever it wraps
-        optimizer = optimizer.inner_optimizer
-    return bool(optimizer.use_ema)
+    return bool(_inner(optimizer).use_ema)  # that of loss scaling is False whatever it wraps
 
 
 @contextmanager

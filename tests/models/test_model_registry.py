@@ -225,8 +225,8 @@ def test_model_without_trainable_variables_is_refused():
 )
 def test_what_is_no_model_class_is_refused(name: str, what: str):
     assert refusal(name) == (
-        f"{name!r} names {what}; it must name a subclass of keras.Model or tf.Module, or a"
-        " function that returns a model."
+        f"{name!r} names {what}; it must name a subclass of keras.Model or tf.Module, a"
+        " HyperModel of KerasTuner, or a function that returns a model."
     )
 
 

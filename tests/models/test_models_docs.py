@@ -1,4 +1,4 @@
-"""What docs/models.md and examples/my_model say is so."""
+"""What docs/models.md, examples/my_model and examples/my_hypermodel say is so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfapp import names
-from tfapp.models import build_model, describe_model
+from tfapp.models import build_model, describe_model, discover_space
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| (\w+) \| ([\d,]+) \| ([^|]+) \|", re.MULTILINE)
@@ -40,3 +40,12 @@ def test_example_of_an_own_model_builds(monkeypatch: pytest.MonkeyPatch):
     model = build_model("my_model:Mine", {"width": 5}, feature_shape=(8, 8, 1), outputs=10)
     sys.modules.pop("my_model")
     assert model(tf.zeros([3, 8, 8, 1])).shape == (3, 10)
+
+
+def test_example_of_a_hypermodel_declares_what_the_page_shows(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "my_hypermodel")
+    space = discover_space("my_hypermodel:MyHyperModel", {})
+    sys.modules.pop("my_hypermodel")
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^model\.options\.(\w+) +(.+)$", page, re.MULTILINE)
+    assert shown == [(key.rpartition(".")[2], each.describe()) for key, each in space.items()]

@@ -21,9 +21,9 @@ from tfapp.data import OnePass
 from tfapp.training.assembly import assemble
 from tfapp.training.calibration import choose_loop
 from tfapp.training.loops import EvaluationLoop
+from tfapp.training.program import build_step
 from tfapp.training.replicas import ReplicatedEvaluation, take_snapshot
 from tfapp.training.strategy import find_place
-from tfapp.training.train import build_step
 
 
 class Regularized(keras.Model):

@@ -19,9 +19,10 @@ from tfapp.training import strategy
 from tfapp.training.assembly import assemble
 from tfapp.training.calibration import choose_loop
 from tfapp.training.cluster import Cluster, check_batch, read_cluster, wait_for_all
+from tfapp.training.program import build_step
 from tfapp.training.strategy import check_even, even_batch_size, find_place
 from tfapp.training.together import Together
-from tfapp.training.train import build_step, plan_training
+from tfapp.training.train import plan_training
 from tfapp.training.workers import free_addresses
 
 WORKERS = ["a:2222", "b:2222"]

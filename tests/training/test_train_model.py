@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfapp.config import load_config
 from tfapp.errors import Diverged, ExitCode, Interrupted, RunExists
 from tfapp.evaluation import evaluate_run
-from tfapp.runs import Run, show_run, summarize_run
+from tfapp.overview import show_run
+from tfapp.runs import Run, summarize_run
 from tfapp.training.checkpoints import Checkpoints
 from tfapp.training.restore import load_trained
 from tfapp.training.train import plan_training, train_model

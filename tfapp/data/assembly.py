@@ -22,12 +22,13 @@ from tfapp.errors import DataError
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-def assemble(raw: RawData, config: DataConfig) -> Splits:
+def assemble(raw: RawData, config: DataConfig, *, refit: bool = False) -> Splits:
     """Returns the three splits of `raw`.
 
     What the source lacks is cut from its training part: first test (`config.test` of all), then
     validation (`config.validation` of what remains); for classification in proportion to the
-    classes.
+    classes. With `refit` the examples of validation are then added to training, before anything is
+    fitted to it.
 
     Raises:
         DataError: The data cannot be used as it is.
@@ -45,6 +46,8 @@ def assemble(raw: RawData, config: DataConfig) -> Splits:
             kept, taken = cut(len(labels), share, config.split_seed, strata, config.source)
             arrays["train"] = features[kept], labels[kept]
             arrays[name] = features[taken], labels[taken]
+    if refit:
+        arrays["train"] = _joined(arrays["train"], arrays["validation"])
     columns = raw.columns
     if columns is not None:
         columns, arrays = _recode_texts(columns, arrays)
@@ -61,6 +64,10 @@ def assemble(raw: RawData, config: DataConfig) -> Splits:
     load = raw.images.load if raw.images else None
     splits = {name: ArraySplit(*pair, load=load) for name, pair in arrays.items()}
     return Splits(**splits, info=info)
+
+
+def _joined(first: Arrays, second: Arrays) -> Arrays:
+    return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
 
 def _check_part(source: str, name: str, part: RawPart, columns: tuple[Column, ...] | None) -> None:

@@ -50,8 +50,8 @@ class Layout:
     columns: tuple[Column, ...] | None
 
 
-def read_builder(builder: Any, config: DataConfig) -> Splits:
-    """Returns the splits of a prepared builder.
+def read_builder(builder: Any, config: DataConfig, *, refit: bool = False) -> Splits:
+    """Returns the splits of a prepared builder; `refit` as in `load_splits`.
 
     Raises:
         DataError: The data set has no features and label that a model can take, or no `train`.
@@ -61,8 +61,8 @@ def read_builder(builder: Any, config: DataConfig) -> Splits:
     examples = sum(builder.info.splits[split].num_examples for split in parts.values())
     example_bytes = math.prod(layout.shape) * np.dtype(layout.dtype).itemsize
     if examples * example_bytes > config.memory_limit_mb * 2**20:
-        return _stream(builder, layout, parts, config)
-    return assemble(read_arrays(builder, layout), config)
+        return _stream(builder, layout, parts, config, refit)
+    return assemble(read_arrays(builder, layout), config, refit=refit)
 
 
 def read_arrays(builder: Any, layout: Layout) -> RawData:
@@ -190,7 +190,9 @@ def _read_part(builder: Any, layout: Layout, split: str, where: str) -> RawPart:
     return RawPart(features, labels, indexed(where), indexed(where))
 
 
-def _stream(builder: Any, layout: Layout, parts: dict[str, str], config: DataConfig) -> Splits:
+def _stream(
+    builder: Any, layout: Layout, parts: dict[str, str], config: DataConfig, refit: bool
+) -> Splits:
     """Returns streams; only the labels are read now, to check them and to number the classes."""
     import tensorflow as tf
 
@@ -200,16 +202,19 @@ def _stream(builder: Any, layout: Layout, parts: dict[str, str], config: DataCon
     )
 
     def split_of(name: str, begin: int, end: int) -> StreamSplit:
-        stored = "train" if name not in parts else name
+        stored = name if name in parts else "train"
         features = _dataset(builder, layout, f"{parts[stored]}[{begin}:{end}]")
         targets = tf.data.Dataset.from_tensor_slices(settled.by_part[stored][begin:end])
         pairs = tf.data.Dataset.zip(features, targets)
         return StreamSplit(pairs.map(lambda example, target: (example[0], target)), end - begin)
 
     ranges = cut_ranges({n: len(part.labels) for n, part in labels.items()}, config)
-    begin, end = ranges["train"]
-    digest = hashlib.sha256(f"{builder.info.full_name} {parts['train']} {begin} {end}\n".encode())
-    digest.update(settled.by_part["train"].tobytes())
+    digest = hashlib.sha256()
+    for name in ("train", "validation") if refit else ("train",):
+        begin, end = ranges[name]
+        stored = name if name in parts else "train"
+        digest.update(f"{builder.info.full_name} {parts[stored]} {begin} {end}\n".encode())
+        digest.update(settled.by_part[stored].tobytes())
     info = DataInfo(
         source=config.source,
         task=settled.task,
@@ -219,7 +224,12 @@ def _stream(builder: Any, layout: Layout, parts: dict[str, str], config: DataCon
         columns=layout.columns,
         fingerprint=digest.hexdigest(),
     )
-    return Splits(**{n: split_of(n, *bounds) for n, bounds in ranges.items()}, info=info)
+    splits = {name: split_of(name, *bounds) for name, bounds in ranges.items()}
+    if refit:
+        train, validation = splits["train"], splits["validation"]
+        both = train.dataset.concatenate(validation.dataset)
+        splits["train"] = StreamSplit(both, train.size + validation.size)
+    return Splits(**splits, info=info)
 
 
 def _read_labels(builder: Any, layout: Layout, split: str) -> RawPart:

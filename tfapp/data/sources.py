@@ -41,12 +41,13 @@ class UnknownSource(UnknownName):
         )
 
 
-def load_splits(config: DataConfig, *, data_dir: Path) -> Splits:
+def load_splits(config: DataConfig, *, data_dir: Path, refit: bool = False) -> Splits:
     """Returns training, validation and test data of `config.source`.
 
     Args:
         config: What to load, and how to cut and label it.
         data_dir: Folder of prepared data sets; embedded sources are written there once.
+        refit: Let the training split hold the examples of the validation split too, after its own.
 
     Raises:
         UsageError: The name is unknown, or a setting does not suit the source.
@@ -60,10 +61,10 @@ def load_splits(config: DataConfig, *, data_dir: Path) -> Splits:
     if isinstance(found, RawData):
         from tfapp.data.assembly import assemble
 
-        return assemble(found, config)
+        return assemble(found, config, refit=refit)
     from tfapp.data.prepared import read_builder
 
-    return read_builder(found, config)
+    return read_builder(found, config, refit=refit)
 
 
 def read_raw(config: DataConfig, *, data_dir: Path) -> RawData:

@@ -110,7 +110,8 @@ class Splits:
     """The three splits of a source.
 
     `validation` is always there: where the source has none it is taken from `train`, by a rule
-    that depends on the source and the config alone, never on chance.
+    that depends on the source and the config alone, never on chance. Loaded with `refit`, `train`
+    holds its examples too.
     """
 
     train: Split

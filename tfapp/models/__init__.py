@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfapp.models.catalogue import OutputKind as OutputKind
     from tfapp.models.catalogue import list_models as list_models
     from tfapp.models.dropout import Dropout as Dropout
+    from tfapp.models.hypermodels import discover_space as discover_space
     from tfapp.models.normalization import FusedBatchNormalization as FusedBatchNormalization
     from tfapp.models.registry import build_model as build_model
     from tfapp.models.report import Argument as Argument
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "catalogue": ("ModelSummary", "OutputKind", "list_models"),
     "dropout": ("Dropout",),
+    "hypermodels": ("discover_space",),
     "normalization": ("FusedBatchNormalization",),
     "registry": ("build_model",),
     "report": ("Argument", "ModelReport", "VariableRow", "describe_model"),

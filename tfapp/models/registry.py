@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfapp import names
 from tfapp.errors import ModelMismatch, TfappError, did_you_mean, reason_of
+from tfapp.models.hypermodels import HyperModelMaker, hypermodel_of
 
 
 def build_model(
@@ -19,10 +20,11 @@ def build_model(
     """Makes a model and calls it once on zeros, so that every variable exists.
 
     Args:
-        name: A registered name, or the import path of a `keras.Model` or `tf.Module` class, or
-            of a function that returns a model.
+        name: A registered name, or the import path of a `keras.Model` or `tf.Module` class, of
+            a function that returns a model, or of a HyperModel of KerasTuner.
         options: Arguments of its constructor. `outputs` and `feature_shape` are added where it
-            has parameters of these names and the options do not.
+            has parameters of these names and the options do not. Of a HyperModel, values of its
+            hyperparameters by name.
         feature_shape: Shape of one example.
         outputs: Number of classes, or of values to predict.
 
@@ -34,8 +36,10 @@ def build_model(
         ModelMismatch: It cannot be made with these options or does not take these examples.
     """
     maker = find_maker(name)
-    offered = {"feature_shape": feature_shape, "outputs": outputs}
-    arguments = _arguments(name, maker, options, offered)
+    arguments = dict(options)
+    if not isinstance(maker, HyperModelMaker):
+        offered = {"feature_shape": feature_shape, "outputs": outputs}
+        arguments = _arguments(name, maker, options, offered)
     model = _make(name, maker, arguments)
     _check_call(name, model, feature_shape)
     if not model.trainable_variables:
@@ -50,11 +54,13 @@ def find_maker(name: str) -> Callable[..., Any]:
     """Returns the class or function that makes the model called `name`.
 
     Raises:
-        UsageError: There is none, or it does not import.
+        UsageError: There is none, it does not import, or it is a HyperModel that trains by itself.
         ModelMismatch: What is there makes no model.
     """
     names.check_name("model", name, names.MODELS)
     found = names.import_object("model", names.MODELS.get(name, name))
+    if hypermodel := hypermodel_of(name, found):
+        return hypermodel
     if isinstance(found, type):
         fits = issubclass(found, (keras.Model, tf.Module))
     else:
@@ -63,8 +69,8 @@ def find_maker(name: str) -> Callable[..., Any]:
     if not fits:
         what = f"the class {found.__name__}" if isinstance(found, type) else _a(found)
         raise ModelMismatch(
-            f"{name!r} names {what}; it must name a subclass of keras.Model or tf.Module, or a"
-            " function that returns a model."
+            f"{name!r} names {what}; it must name a subclass of keras.Model or tf.Module, a"
+            " HyperModel of KerasTuner, or a function that returns a model."
         )
     return found
 

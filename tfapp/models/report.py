@@ -12,15 +12,23 @@ import tensorflow as tf
 
 from tfapp import names
 from tfapp.models.catalogue import OutputKind
+from tfapp.models.hypermodels import HyperModelMaker
 from tfapp.models.registry import build_model, find_maker, parameters_of
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a model's constructor; `default` is Python text, `None` if required."""
+    """One argument of a model's constructor, or one hyperparameter of a HyperModel.
+
+    Attributes:
+        name: What stands behind `model.options.`
+        default: Python text; `None` if a value is required.
+        values: What a hyperparameter may be, in words; empty for an argument.
+    """
 
     name: str
     default: str | None
+    values: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ class ModelReport:
         name: The name or import path that was asked for.
         class_path: Import path of the class or function.
         docstring: Its docstring, empty when it has none.
-        arguments: Its arguments in order, without `*args` and `**kwargs`.
+        arguments: Its arguments in order, without `*args` and `**kwargs`; of a HyperModel, its
+            hyperparameters.
         parameters: Numbers held in all variables.
         trainable_parameters: Those that training moves.
         variables: One row a variable, in the model's order; random states are left out.
@@ -71,18 +80,14 @@ def describe_model(
     """
     maker = find_maker(name)
     model = build_model(name, options, feature_shape=feature_shape, outputs=outputs)
-    rows = _rows(model)
+    rows = variable_rows(model)
     result = model(tf.zeros([2, *feature_shape]), training=False)
     return ModelReport(
         name=name,
         class_path=names.MODELS.get(name, name),
         # Not `inspect.getdoc`: for a class without a docstring it gives that of keras.Model.
         docstring=inspect.cleandoc(maker.__doc__ or ""),
-        arguments=tuple(
-            Argument(p.name, None if p.default is p.empty else repr(p.default))
-            for p in parameters_of(maker)
-            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ),
+        arguments=_arguments(maker, options),
         parameters=sum(math.prod(row.shape) for row in rows),
         trainable_parameters=sum(math.prod(row.shape) for row in rows if row.trainable),
         variables=rows,
@@ -91,7 +96,26 @@ def describe_model(
     )
 
 
-def _rows(model: Any) -> tuple[VariableRow, ...]:
+def _arguments(maker: Any, options: Mapping[str, Any]) -> tuple[Argument, ...]:
+    if isinstance(maker, HyperModelMaker):
+        from tfapp.models.hyperparameters import describe
+
+        first: dict[str, Any] = {}
+        for declared in maker.declared(options):
+            first.setdefault(declared.name, declared)
+        return tuple(
+            Argument(name, repr(declared.default), describe(declared))
+            for name, declared in first.items()
+        )
+    return tuple(
+        Argument(p.name, None if p.default is p.empty else repr(p.default))
+        for p in parameters_of(maker)
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    )
+
+
+def variable_rows(model: Any) -> tuple[VariableRow, ...]:
+    """Returns one row a variable of a built model, in its order, without random states."""
     trainable = {id(variable) for variable in model.trainable_variables}
     # Keras's `variables` would add the states of dropout's random generators.
     variables = model.variables if isinstance(model, tf.Module) else model.weights

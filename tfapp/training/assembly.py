@@ -31,6 +31,7 @@ from tfapp.models.registry import find_maker
 from tfapp.optimizers import build_optimizer
 from tfapp.outputs import Outputs, recognize_outputs
 from tfapp.training.cluster import check_batch
+from tfapp.training.compiled import settle_compiled
 from tfapp.training.replicas import ReplicatedMetrics
 from tfapp.training.strategy import Place, check_even, find_place
 
@@ -50,6 +51,7 @@ class Assembly:
         validation_metrics: The same metrics for the validation split.
         steps_per_epoch: Steps of one pass over the training split.
         place: The devices that the variables are on.
+        notes: What is for the log: of the model's `compile()`.
     """
 
     config: Config
@@ -62,6 +64,7 @@ class Assembly:
     validation_metrics: MetricSet
     steps_per_epoch: int
     place: Place
+    notes: tuple[str, ...] = ()
 
     @property
     def total_steps(self) -> int:
@@ -72,6 +75,12 @@ class Assembly:
         """Returns the same parts, with the loop settled in the config."""
         train = self.config.train.model_copy(update={"loop": name})
         return replace(self, config=self.config.model_copy(update={"train": train}))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples of each split; without validation where that is trained on."""
+        names = ("train", "test") if self.config.train.refit else ("train", "validation", "test")
+        return {name: getattr(self.splits, name).size for name in names}
 
     @property
     def variables(self) -> dict[str, Sequence[Any]]:
@@ -88,13 +97,16 @@ class Assembly:
         return count_parameters(self.predictor.model)
 
 
-def assemble(config: Config, *, data_dir: Path, place: Place | None = None) -> Assembly:
+def assemble(
+    config: Config, *, data_dir: Path, place: Place | None = None, splits: Splits | None = None
+) -> Assembly:
     """Loads the data and builds every part that `config` asks for.
 
     Args:
         config: Names and sizes; `auto` values are settled here, by data and model.
         data_dir: Where prepared data sets are kept.
         place: The devices; those that `train.strategy` asks for when omitted.
+        splits: The data, where it has been loaded already.
 
     Raises:
         TfappError: With what is wrong in data, model or options; nothing was written.
@@ -102,15 +114,19 @@ def assemble(config: Config, *, data_dir: Path, place: Place | None = None) -> A
     place = place or find_place(config.train.strategy)
     check_batch(config.data.batch_size, place.replicas)
     with place.strategy.scope():
-        return _assemble(config, data_dir, place)
+        if splits is None:
+            splits = load_splits(config.data, data_dir=data_dir, refit=config.train.refit)
+        return _assemble(config, splits, place)
 
 
-def _assemble(config: Config, data_dir: Path, place: Place) -> Assembly:
+def _assemble(config: Config, splits: Splits, place: Place) -> Assembly:
     scaling = _scaling(config)
-    splits = load_splits(config.data, data_dir=data_dir)
     keras.utils.set_random_seed(config.seed)
     predictor = _build_predictor(config, scaling, splits)
-    config = _with_strategy(resolve(config, scaling, splits.info, predictor.head), place)
+    model, head = predictor.model, predictor.head
+    train, notes = settle_compiled(config.train, model, splits.info, head)
+    config = config.model_copy(update={"train": train})
+    config = _with_strategy(resolve(config, scaling, splits.info, head), place)
     if place.name == "tpu":
         check_even(splits.train.size, config.data.batch_size)
     per_epoch = steps_per_epoch(splits.train.size, config.data.batch_size)
@@ -119,18 +135,20 @@ def _assemble(config: Config, data_dir: Path, place: Place) -> Assembly:
         config=config,
         splits=splits,
         predictor=predictor,
-        loss=build_loss(config.train.loss, splits.info, predictor.head, weights),
-        validation_loss=build_loss(config.train.loss, splits.info, predictor.head),
+        loss=build_loss(config.train.loss, splits.info, head, weights, model=model),
+        validation_loss=build_loss(config.train.loss, splits.info, head, model=model),
         optimizer=build_optimizer(
             config.train.optimizer,
             config.train.schedule,
             total_steps=per_epoch * config.train.epochs,
             precision=config.train.precision,
+            model=model,
         ),
         metrics=_build_metrics(config, splits, predictor, place),
         validation_metrics=_build_metrics(config, splits, predictor, place),
         steps_per_epoch=per_epoch,
         place=place,
+        notes=notes,
     )
 
 
@@ -178,10 +196,9 @@ def resolve(config: Config, scaling: Scaling, info: DataInfo, head: Outputs) -> 
     check_outputs(info, head)
     train = config.train
     metrics = settle_metrics(train.metrics, info, head)
-    monitor = default_monitor(metrics) if train.monitor == "auto" else train.monitor
-    plain = [name.rpartition(":")[2] for name in ("loss", *metrics)]
-    known = [prefix + name for prefix in ("", "val_") for name in plain]
-    if monitor not in known:
+    default = "loss" if train.refit else default_monitor(metrics)
+    monitor = default if train.monitor == "auto" else train.monitor
+    if monitor not in (known := monitored_values(metrics, held_out=not train.refit)):
         raise UnknownName("value to monitor", monitor, known, "Set train.monitor to one of them.")
     return config.model_copy(
         update={
@@ -198,6 +215,17 @@ def resolve(config: Config, scaling: Scaling, info: DataInfo, head: Outputs) -> 
             ),
         }
     )
+
+
+def monitored_values(metrics: Sequence[str], *, held_out: bool = True) -> list[str]:
+    """Returns the names of the values that an epoch ends with.
+
+    Args:
+        metrics: Of a resolved config.
+        held_out: Whether there is a validation split.
+    """
+    plain = [name.rpartition(":")[2] for name in ("loss", *metrics)]
+    return [prefix + name for prefix in ("", "val_")[: 1 + held_out] for name in plain]
 
 
 @contextmanager

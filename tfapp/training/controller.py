@@ -34,7 +34,7 @@ class Controller:
     Args:
         loop: Runs steps.
         metrics: What the steps accumulate; read and reset at each end of an epoch.
-        evaluate: Returns loss and metrics of the validation split.
+        evaluate: Returns loss and metrics of the validation split; nothing if that is trained on.
         monitor: Watches one value over epochs.
         writer: Is told everything.
         actions: Are done after every trip, e.g. saving a checkpoint.
@@ -139,7 +139,8 @@ class Controller:
         )
         train = {**progress.train, **self._scalars()}
         self._writer.scalars("train", progress, train)
-        self._writer.scalars("validation", progress, validation)
+        if validation:
+            self._writer.scalars("validation", progress, validation)
         return progress
 
 

@@ -70,8 +70,14 @@ class LoopResult:
     finite: bool
 
 
+Batches = Callable[[int, int], tf.data.Dataset]
+
+
 class Loop(Protocol):
     """Runs steps over the training split, from wherever it was told to start."""
+
+    def reorder(self, seed: int) -> None:
+        """Has every epoch from the next `start` on in the order that `seed` decides."""
 
     def start(self, step: int) -> None:
         """Places the loop before `step`, counted from the start of training."""
@@ -88,21 +94,25 @@ class StreamingLoop:
 
     Args:
         step: What is run.
-        batches: Given a step, returns an endless `tf.data.Dataset` of `(features, labels)` from
-            there on.
+        batches: Given a step and a seed, returns an endless `tf.data.Dataset` of
+            `(features, labels)` from there on.
+        seed: Decides the order of every epoch.
         xla: Whether XLA compiles the step; an uneven last batch is compiled for itself.
     """
 
-    def __init__(
-        self, step: Step, batches: Callable[[int], tf.data.Dataset], *, xla: bool = False
-    ) -> None:
+    def __init__(self, step: Step, batches: Batches, *, seed: int, xla: bool = False) -> None:
         self._step = tf.function(step, jit_compile=True) if xla else step
         self._batches = batches
+        self._seed = seed
         self._iterator: Iterator[Any]
+
+    def reorder(self, seed: int) -> None:
+        """Has every epoch from the next `start` on in the order that `seed` decides."""
+        self._seed = seed
 
     def start(self, step: int) -> None:
         """Makes an iterator that begins with the batch of `step`."""
-        self._iterator = iter(self._batches(step))
+        self._iterator = iter(self._batches(step, self._seed))
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
@@ -112,9 +122,7 @@ class StreamingLoop:
     def operations(self) -> list[str]:
         """Returns the type of every operation of the compiled call, as often as it is there."""
         count = tf.TensorSpec([], tf.int64)
-        graph = self._run.get_concrete_function(self._iterator, count).graph.as_graph_def()
-        functions = [node for f in graph.library.function for node in f.node_def]
-        return [node.op for node in (*graph.node, *functions)]
+        return _operations(self._run.get_concrete_function(self._iterator, count).graph)
 
     @tf.function
     def _run(self, iterator: Iterator[Any], num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -152,13 +160,23 @@ class ResidentLoop:
         # Moved to the first accelerator, if there is one; on a CPU nothing is copied.
         self._features, self._labels = (tf.identity(array) for array in split.tensors)
         self._next_step = 0
+        self._graph: tf.Graph | None = None
         self._epochs_together = max(1, min(_MOST_EPOCHS, _INDICES // split.size))
         self._orders: dict[int, tf.Tensor] = {}  # by epoch
         self._variables: dict[int, Sequence[tf.Variable]] = {}  # by size of the batch
 
+    def reorder(self, seed: int) -> None:
+        """Has every epoch from the next `start` on in the order that `seed` decides."""
+        self._seed = tf.constant(seed, tf.int64)
+        self._orders = {}
+
     def start(self, step: int) -> None:
         """Places the loop before `step`."""
         self._next_step = step
+
+    def operations(self) -> list[str]:
+        """Returns the type of every operation of the compiled calls made so far."""
+        return [] if self._graph is None else _operations(self._graph)
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
@@ -193,6 +211,7 @@ class ResidentLoop:
         if batch_size not in self._variables:
             program = self._run.get_concrete_function(*batches, count, batch_size)
             self._variables[batch_size] = program.graph.variables
+            self._graph = program.graph
         # What is held cannot be written over, so this costs one copy a call, not one a step.
         before = [(variable, _read(variable)) for variable in self._variables[batch_size]]
         steps, finite = self._run(*batches, count, batch_size)
@@ -204,15 +223,15 @@ class ResidentLoop:
 
     def _order_of(self, epoch: int) -> tf.Tensor:
         if epoch not in self._orders:
-            orders = self._draw(tf.constant(epoch, tf.int64))
+            orders = self._draw(self._seed, tf.constant(epoch, tf.int64))
             self._orders = dict(enumerate(orders, epoch))
         return self._orders[epoch]
 
     @tf.function
-    def _draw(self, epoch: tf.Tensor) -> list[tf.Tensor]:
+    def _draw(self, seed: tf.Tensor, epoch: tf.Tensor) -> list[tf.Tensor]:
         """Returns the orders `[N]` of some epochs from `epoch` on: a call costs more than few."""
         epochs = range(self._epochs_together)
-        orders = [epoch_order(self._size, self._seed, epoch + i) for i in epochs]
+        orders = [epoch_order(self._size, seed, epoch + i) for i in epochs]
         return [tf.cast(order, tf.int32) for order in orders]
 
     @tf.function(jit_compile=True)
@@ -247,16 +266,22 @@ class EagerLoop:
     Args:
         step: What is run.
         batches: As in `StreamingLoop`.
+        seed: As in `StreamingLoop`.
     """
 
-    def __init__(self, step: Step, batches: Callable[[int], tf.data.Dataset]) -> None:
+    def __init__(self, step: Step, batches: Batches, *, seed: int) -> None:
         self._step = step
         self._batches = batches
+        self._seed = seed
         self._iterator: Iterator[Any]
+
+    def reorder(self, seed: int) -> None:
+        """Has every epoch from the next `start` on in the order that `seed` decides."""
+        self._seed = seed
 
     def start(self, step: int) -> None:
         """Makes an iterator that begins with the batch of `step`."""
-        self._iterator = iter(self._batches(step))
+        self._iterator = iter(self._batches(step, self._seed))
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
@@ -264,6 +289,12 @@ class EagerLoop:
             if not self._step(*next(self._iterator)):
                 return LoopResult(done, False)
         return LoopResult(num_steps, True)
+
+
+def _operations(graph: tf.Graph) -> list[str]:
+    definition = graph.as_graph_def()
+    functions = [node for f in definition.library.function for node in f.node_def]
+    return [node.op for node in (*definition.node, *functions)]
 
 
 def build_loop(
@@ -290,9 +321,9 @@ def build_loop(
         UnknownName: There is no loop of that name.
     """
 
-    def batches(first_step: int) -> tf.data.Dataset:
+    def batches(first_step: int, order: int) -> tf.data.Dataset:
         return training_batches(
-            split, batch_size=batch_size, seed=seed, first_step=first_step, part=part
+            split, batch_size=batch_size, seed=order, first_step=first_step, part=part
         )
 
     match name:
@@ -305,9 +336,9 @@ def build_loop(
                 )
             return ResidentLoop(step, split, batch_size=batch_size, seed=seed)
         case "streaming" | "streaming_xla":
-            return StreamingLoop(step, batches, xla=name == "streaming_xla")
+            return StreamingLoop(step, batches, seed=seed, xla=name == "streaming_xla")
         case "eager":
-            return EagerLoop(step, batches)
+            return EagerLoop(step, batches, seed=seed)
     raise UnknownName("loop", name, names.LOOPS)
 
 

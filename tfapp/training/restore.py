@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from tfapp.config import Config
 from tfapp.data.preprocess import Preprocess
-from tfapp.data.splits import Column, DataInfo
+from tfapp.data.splits import ArraySplit, Column, DataInfo
 from tfapp.errors import MissingError, UsageError
 from tfapp.models.predictor import Predictor
 from tfapp.optimizers import build_optimizer, keeps_averages
 from tfapp.runs import Run
-from tfapp.training.assembly import build_predictor
+from tfapp.training.assembly import Assembly, build_predictor
 from tfapp.training.checkpoints import Checkpoints
 
 _FILE = "data.json"
@@ -35,10 +38,41 @@ class TrainedModel:
     step: int
 
 
-def describe_data(run: Run, predictor: Predictor) -> None:
-    """Writes `data.json`: all that a model needs to know of its data."""
-    content = {"info": asdict(predictor.info), "preprocess": predictor.preprocess.config()}
+@dataclass(frozen=True)
+class Counts:
+    """How much data a run had.
+
+    Attributes:
+        sizes: Examples of each split; without validation where that was trained on.
+        classes: The same by class, in the order of the classes; without splits that were streamed.
+    """
+
+    sizes: Mapping[str, int]
+    classes: Mapping[str, Sequence[int]]
+
+
+def describe_data(run: Run, parts: Assembly) -> None:
+    """Writes `data.json`: all that a model needs to know of its data, and how much there was."""
+    predictor, sizes = parts.predictor, parts.sizes
+    splits = {name: getattr(parts.splits, name) for name in sizes}
+    classes = len(predictor.info.classes)
+    content = {
+        "info": asdict(predictor.info),
+        "preprocess": predictor.preprocess.config(),
+        "sizes": sizes,
+        "class_counts": {
+            name: np.bincount(split.labels, minlength=classes).tolist()
+            for name, split in splits.items()
+            if classes and isinstance(split, ArraySplit)
+        },
+    }
     run.write_json(_FILE, content)
+
+
+def read_counts(run: Run) -> Counts:
+    """Reads how much data a run had; empty for a run of an older version, which did not say."""
+    content = run.read_json(_FILE)
+    return Counts(content.get("sizes", {}), content.get("class_counts", {}))
 
 
 def read_info(run: Run) -> tuple[DataInfo, Preprocess]:
@@ -69,7 +103,7 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
 
     Args:
         run: A run with at least one checkpoint.
-        step: Step of a checkpoint; the best one when omitted.
+        step: Step of a checkpoint; when omitted the best one, of a run with `train.refit` the last.
 
     Raises:
         MissingError: There is no checkpoint, or none of this step.
@@ -77,8 +111,10 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
     """
     config = run.config()
     checkpoints = Checkpoints(run.checkpoints)
-    chosen = checkpoints.best() if step is None else step
-    if chosen not in checkpoints.steps():
+    if step is None:
+        # With `refit` nothing is held out that could tell which is best.
+        step = checkpoints.newest() if config.train.refit else checkpoints.best()
+    if step not in checkpoints.steps():
         known = ", ".join(map(str, checkpoints.steps())) or "none"
         raise MissingError(f"{run.path} has no checkpoint of step {step}; it has: {known}.")
     info, preprocess = read_info(run)
@@ -90,14 +126,15 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
         config.train.schedule,
         total_steps=10**9,
         precision=config.train.precision,
+        model=model,
     )
     if not keeps_averages(optimizer):
-        checkpoints.restore(chosen, {"model": model.variables})
-        return TrainedModel(predictor, config, run, chosen)
+        checkpoints.restore(step, {"model": model.variables})
+        return TrainedModel(predictor, config, run, step)
     optimizer.build(model.trainable_variables)
-    checkpoints.restore(chosen, {"model": model.variables, "optimizer": optimizer.variables})
+    checkpoints.restore(step, {"model": model.variables, "optimizer": optimizer.variables})
     optimizer.finalize_variable_values(model.trainable_variables)
-    return TrainedModel(predictor, config, run, chosen)
+    return TrainedModel(predictor, config, run, step)
 
 
 def info_from_json(content: dict[str, Any]) -> DataInfo:

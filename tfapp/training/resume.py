@@ -13,17 +13,18 @@ from tfapp.models.predictor import Predictor
 from tfapp.runs import Run, open_run, write_whole
 from tfapp.settings import data_folder
 from tfapp.training.assembly import Assembly, assemble
-from tfapp.training.calibration import choose_loop
 from tfapp.training.checkpoints import Checkpoints, TrainingState
 from tfapp.training.controller import StopRequest
 from tfapp.training.identity import differences, identity
+from tfapp.training.program import build_program
 from tfapp.training.restore import describe_data, read_info
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import TrainedRun
 from tfapp.training.strategy import find_place
 from tfapp.training.together import name_run
-from tfapp.training.train import alone, build_step, check_stop, describe_loop, work_on
+from tfapp.training.train import alone, check_stop, describe_loop, work_on
 from tfapp.training.writers import Writer
+from tfapp.trials import has_search
 
 
 def resume_training(
@@ -59,6 +60,11 @@ def resume_training(
         Interrupted: As in `train_model`.
     """
     run = open_run(run)
+    if has_search(run) and not run.read_json("status.json"):
+        raise UsageError(
+            f"run {run.name} holds a search, whose best is not trained yet. To train it:"
+            f" tfapp train --tune --resume {run.name}"
+        )
     config = config or run.config()
     place = find_place(config.train.strategy)
     with alone(run) if place.is_chief else nullcontext():
@@ -69,10 +75,9 @@ def resume_training(
         check_stop(stop)
         before = _newest_state(run)
         _check_unfinished(run, parts, before)
-        parts = _with_known_data(run, parts, force)
-        step = build_step(parts)
-        choice = choose_loop(parts, step, first_step=before.step)
-        parts = parts.with_loop(choice.name)
+        parts = _with_known_data(run, parts, before, force)
+        program = build_program(parts, first_step=before.step)
+        parts, choice = program.parts, program.choice
         changes = differences(before.identity, identity(parts))
         if changes and not force:
             raise _changed(run, changes)
@@ -82,9 +87,7 @@ def resume_training(
             if run.read_json("loop.json").get("loop") != choice.name:
                 run.write_json("loop.json", describe_loop(choice))
         notes = [f"resumed by force: {change}" for change in changes]
-        return work_on(
-            run, parts, step, choice, writers, stop, resume=True, force=force, notes=notes
-        )
+        return work_on(run, program, writers, stop, resume=True, force=force, notes=notes)
 
 
 def _newest_state(run: Run) -> TrainingState:
@@ -98,7 +101,7 @@ def _newest_state(run: Run) -> TrainingState:
     return TrainingState()
 
 
-def _with_known_data(run: Run, parts: Assembly, force: bool) -> Assembly:
+def _with_known_data(run: Run, parts: Assembly, before: TrainingState, force: bool) -> Assembly:
     """Returns the parts with the scaling that the weights were trained with."""
     if not (run.path / "data.json").exists():  # killed between claiming and describing
         return parts
@@ -109,9 +112,9 @@ def _with_known_data(run: Run, parts: Assembly, force: bool) -> Assembly:
     )
     if known.fingerprint == now.fingerprint:
         return known_parts
-    changes = differences({"data": known.fingerprint}, identity(parts))
-    if not force:
-        raise _changed(run, changes)
+    if not force:  # a changed key, such as train.refit, may be why the data is another
+        was = {**before.identity, "data": known.fingerprint}
+        raise _changed(run, differences(was, identity(parts)))
     if (known.feature_shape, known.classes) != (now.feature_shape, now.classes):
         raise UsageError(
             f"run {run.name} was trained on examples of shape {list(known.feature_shape)} with"
@@ -127,7 +130,7 @@ def _keep_description(run: Run, parts: Assembly, step: int) -> None:
     if not known or read_info(run)[0].fingerprint != parts.splits.info.fingerprint:
         if known:
             _keep(run, "data.json", step)
-        describe_data(run, parts.predictor)
+        describe_data(run, parts)
         keep_samples(run, parts.splits.validation)
     _write_config(run, parts.config, step)
 

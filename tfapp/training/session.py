@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tfapp.data import OnePass, read_batch
+from tfapp.data import read_batch
 from tfapp.errors import (
     CheckpointError,
     CheckpointMismatch,
@@ -23,6 +23,7 @@ from tfapp.optimizers import averaged_weights
 from tfapp.runs import Run
 from tfapp.settings import is_supervised
 from tfapp.training.actions import (
+    Best,
     Condition,
     EverySeconds,
     Monitor,
@@ -32,16 +33,13 @@ from tfapp.training.actions import (
     finished,
     improved,
 )
-from tfapp.training.assembly import Assembly
 from tfapp.training.checkpoints import Checkpoints, TrainingState
 from tfapp.training.controller import Controller, NotFinite, StopRequest
 from tfapp.training.diagnosis import first_bad_tensor
 from tfapp.training.identity import changed_surroundings, identity
-from tfapp.training.loops import EvaluationLoop, Loop
+from tfapp.training.program import Program
 from tfapp.training.progress import Progress
-from tfapp.training.replicas import ReplicatedEvaluation, ReplicatedMetrics, take_snapshot
-from tfapp.training.strategy import even_batch_size
-from tfapp.training.tape import TapeStep
+from tfapp.training.replicas import ReplicatedMetrics, take_snapshot
 from tfapp.training.together import agreement_of
 from tfapp.training.writers import Writer
 
@@ -54,15 +52,16 @@ class TrainedRun:
 
     Attributes:
         path: The run directory.
-        state: `done` or `stopped early`.
+        state: `done`, `stopped early`, or `paused` where it was to end before its last epoch.
         step: Updates done.
         epoch: Whole epochs done.
         parameters: Trainable values of the model.
         monitor: The value that decided which checkpoint is best.
-        best: Its best value; `None` if no epoch was finished.
-        best_step: The step that reached it.
+        best: Its best value; `None` if no epoch was finished, or nothing was held out to decide by.
+        best_step: The step that reached it; without one the last step.
         train: Loss and metrics of the last epoch on the training split.
-        validation: Loss and metrics after the last epoch on the validation split.
+        validation: Loss and metrics after the last epoch on the validation split; empty where that
+            was trained on.
         seconds: Time spent training and validating, over all sessions of the run.
         worker: Which process of several this is; only 0 has written the run.
     """
@@ -82,35 +81,34 @@ class TrainedRun:
 
 
 class Session:
-    """Trains the parts of an assembly into a run directory.
+    """Trains a program into a run directory.
 
     Args:
         run: Where checkpoints and status go.
-        parts: Data, model, loss, optimizer.
-        step: One update of these parts.
-        loop: Runs it over the training split.
+        program: What is trained.
         writer: Is told everything.
         stop: Asked a few times a second; an exit code ends the run after a clean save.
+        until: Epoch after which the run pauses; `None` to go on to its end.
     """
 
     def __init__(
         self,
         run: Run,
-        parts: Assembly,
-        step: TapeStep,
-        loop: Loop,
+        program: Program,
         *,
         writer: Writer,
         stop: StopRequest,
+        until: int | None = None,
     ) -> None:
         self._run = run
-        self._parts = parts
+        self._parts = parts = program.parts
         self._writer = writer
         self._stop = stop
-        self._step = step
-        self._loop = loop
+        self._step = program.step
+        self._loop = program.choice.loop
         self._agreement = agreement_of(parts.place)
-        self._validation = _build_validation(parts)
+        self._validation = program.validation
+        self._epochs = min(until or parts.config.train.epochs, parts.config.train.epochs)
         self._checkpoints = Checkpoints(run.checkpoints, keep=parts.config.train.checkpoint.keep)
         self._identity = identity(parts)
         self._start = TrainingState()
@@ -196,9 +194,9 @@ class Session:
         """
         progress = Progress(
             step=self._start.step,
-            total_steps=self._parts.total_steps,
+            total_steps=self._epochs * self._parts.steps_per_epoch,
             steps_per_epoch=self._parts.steps_per_epoch,
-            epochs=self._parts.config.train.epochs,
+            epochs=self._epochs,
             seconds=self._start.seconds,
         )
         self._write_status("running", progress)
@@ -215,6 +213,11 @@ class Session:
             raise
         return self._finish(progress)
 
+    @property
+    def _best(self) -> Best | None:
+        # The least loss on what is trained on says nothing: the last checkpoint is taken.
+        return self._monitor.best if self._validation else None
+
     def _make_monitor(self) -> Monitor:
         train = self._parts.config.train
         return Monitor(
@@ -230,7 +233,9 @@ class Session:
         config, parts = self._parts.config, self._parts
         self._loop.start(self._start.step)
         once_a_minute = EverySeconds(_SAVE_SECONDS, self._agreement.clock)
-        due: list[Condition] = [improved, finished, once_a_minute]
+        due: list[Condition] = [finished, once_a_minute]
+        if self._validation:
+            due.append(improved)
         if save_every:
             due.append(every_steps(save_every))
         return Controller(
@@ -247,6 +252,8 @@ class Session:
         )
 
     def _validate(self) -> Mapping[str, float]:
+        if self._validation is None:
+            return {}
         variables = self._parts.predictor.model.trainable_variables
         with averaged_weights(self._parts.optimizer, variables):
             return self._validation.run()
@@ -276,7 +283,7 @@ class Session:
                 f"stopped early: {self._monitor.name} has not improved for"
                 f" {self._monitor.stale_epochs} epochs"
             )
-        best = self._monitor.best
+        best = self._best
         return TrainedRun(
             path=self._run.path,
             state=state,
@@ -293,9 +300,11 @@ class Session:
         )
 
     def _state_at(self, progress: Progress) -> str:
-        if progress.step == progress.total_steps:
+        if progress.step == self._parts.total_steps:
             return "done"
-        return "stopped early" if self._monitor.exhausted else "running"
+        if self._monitor.exhausted:
+            return "stopped early"
+        return "paused" if progress.step == progress.total_steps else "running"
 
     def _interrupted(self, progress: Progress, code: ExitCode) -> Interrupted:
         workers = f" --workers {self._parts.place.workers}" if is_supervised() else ""
@@ -321,7 +330,8 @@ class Session:
             if steps
             else "There was no checkpoint yet."
         )
-        rate = self._parts.config.train.optimizer.learning_rate
+        rate = self._parts.config.train.optimizer.learning_rate  # None: the compiled one's
+        rate = rate or self._step.scalars()["learning_rate"]
         return Diverged(
             f"step {steps_done + 1}: {culprit} is not finite; the update was not applied."
             f" {kept} Try a lower rate"
@@ -331,14 +341,14 @@ class Session:
     def _write_status(self, state: str, progress: Progress) -> None:
         if not self._parts.place.is_chief:
             return
-        best = self._monitor.best
+        best = self._best
         self._run.write_json(
             "status.json",
             {
                 "state": state,
                 "pid": os.getpid(),
                 "step": progress.step,
-                "total_steps": progress.total_steps,
+                "total_steps": self._parts.total_steps,
                 "epoch": progress.epoch,
                 "monitor": self._monitor.name,
                 "best": asdict(best) if best else None,
@@ -358,14 +368,3 @@ class Session:
         except TfappError as error:
             with suppress(TfappError):
                 self._writer.note(f"status.json could not be written: {error}")
-
-
-def _build_validation(parts: Assembly) -> EvaluationLoop:
-    place, split = parts.place, parts.splits.validation
-    size, examples = parts.config.data.batch_size, None
-    if place.name == "tpu":
-        size = examples = even_batch_size(split.size, size, place.replicas)
-    made = (parts.predictor, parts.validation_loss, parts.validation_metrics, OnePass(split, size))
-    if place.replicas > 1:
-        return ReplicatedEvaluation(place.strategy, *made, examples=examples)
-    return EvaluationLoop(*made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,12 +20,11 @@ from tfapp.settings import data_folder, runs_folder
 from tfapp.training.assembly import Assembly, assemble
 from tfapp.training.calibration import LoopChoice, choose_loop
 from tfapp.training.controller import StopRequest
-from tfapp.training.replicas import ReplicatedStep
+from tfapp.training.program import Program, build_program, build_step
 from tfapp.training.restore import describe_data
 from tfapp.training.samples import keep_samples
 from tfapp.training.session import Session, TrainedRun
 from tfapp.training.strategy import Place, find_place
-from tfapp.training.tape import TapeStep
 from tfapp.training.together import name_run, without_lost_workers
 from tfapp.training.writers import LogFile, MetricsFile, MultiWriter, TensorBoard, Writer
 
@@ -38,7 +38,7 @@ class Plan:
         parameters: Trainable values of the model.
         feature_shape: Shape of one raw example.
         output_shape: Shape of one output of the model.
-        sizes: Examples of each split.
+        sizes: Examples of each split; without validation where that is trained on.
         steps_per_epoch: Updates of one pass over the training split.
         total_steps: Updates of the whole run.
         runs: Folder that the run directory would be made in.
@@ -93,11 +93,7 @@ def plan_on(
         parameters=parts.parameters,
         feature_shape=splits.info.feature_shape,
         output_shape=(parts.predictor.head.width,),
-        sizes={
-            "train": splits.train.size,
-            "validation": splits.validation.size,
-            "test": splits.test.size,
-        },
+        sizes=parts.sizes,
         steps_per_epoch=parts.steps_per_epoch,
         total_steps=parts.total_steps,
         runs=runs_folder(runs),
@@ -131,39 +127,64 @@ def train_model(
         TfappError: The config, the data or the model cannot be used; no run was made.
     """
     parts = assemble(config or Config(), data_dir=data_folder(data_dir))
-    step = build_step(parts)
-    choice = choose_loop(parts, step)
-    parts = parts.with_loop(choice.name)
+    program = build_program(parts)
     check_stop(stop)
     if not parts.place.is_chief:
         run = Run(Path(name_run(parts.place)))
-        return work_on(run, parts, step, choice, writers, stop, resume=False)
-    run = claim_run(runs_folder(runs), parts.config, name=name)
+        return work_on(run, program, writers, stop)
+    run = claim_run(runs_folder(runs), program.parts.config, name=name)
+    return train_program(program, run, writers=writers, stop=stop)
+
+
+def train_program(
+    program: Program,
+    run: Run,
+    *,
+    writers: Sequence[Writer] = (),
+    stop: StopRequest = lambda: None,
+    until: int | None = None,
+    parent: Run | None = None,
+    graph: bool = True,
+) -> TrainedRun:
+    """Trains what has been built into a run directory that is there and empty.
+
+    Args:
+        program: What is trained.
+        run: Has a config and no training yet.
+        writers: As in `train_model`.
+        stop: As in `train_model`.
+        until: Epoch after which the run pauses; it can be gone on with.
+        parent: A run of the same config, but for its length, that has paused: its newest checkpoint
+            is where this one begins.
+        graph: Whether the event files are to hold the graph of the model, which costs a trace.
+
+    Raises:
+        Diverged: As in `train_model`.
+        Interrupted: As in `train_model`.
+    """
     with alone(run):
-        name_run(parts.place, run)
-        describe_data(run, parts.predictor)
-        keep_samples(run, parts.splits.validation)
+        name_run(program.parts.place, run)
+        describe_data(run, program.parts)
+        keep_samples(run, program.parts.splits.validation)
         run.write_json("environment.json", asdict(read_environment(device_names())))
-        run.write_json("loop.json", describe_loop(choice))
-        return work_on(run, parts, step, choice, writers, stop, resume=False)
+        run.write_json("loop.json", describe_loop(program.choice))
+        if parent is not None:
+            _take_over(parent, run)
+        resume = parent is not None
+        return work_on(run, program, writers, stop, resume=resume, until=until, graph=graph)
+
+
+def _take_over(parent: Run, run: Run) -> None:
+    """Copies what a run goes on from: the figures of its epochs, and its checkpoints."""
+    with storage_errors(run.checkpoints):
+        shutil.copytree(parent.checkpoints, run.checkpoints)
+        shutil.copyfile(parent.metrics_file, run.metrics_file)
 
 
 def device_names() -> list[str]:
     """Returns TensorFlow's devices, e.g. `CPU:0`."""
     devices = tf.config.list_physical_devices()
     return [device.name.removeprefix("/physical_device:") for device in devices]
-
-
-def build_step(parts: Assembly) -> TapeStep:
-    """Builds the optimizer and what one update does."""
-    made = (parts.predictor, parts.loss, parts.optimizer, parts.metrics)
-    if (place := parts.place).replicas > 1:
-        # A TPU has one process, which feeds all of its cores.
-        examples = parts.config.data.batch_size if place.name == "tpu" else None
-        return ReplicatedStep(
-            *made, strategy=place.strategy, devices=place.devices, examples=examples
-        )
-    return TapeStep(*made)
 
 
 def describe_loop(choice: LoopChoice) -> dict[str, Any]:
@@ -177,31 +198,39 @@ def describe_loop(choice: LoopChoice) -> dict[str, Any]:
 
 def work_on(
     run: Run,
-    parts: Assembly,
-    step: TapeStep,
-    choice: LoopChoice,
+    program: Program,
     writers: Sequence[Writer],
     stop: StopRequest,
     *,
-    resume: bool,
+    resume: bool = False,
     force: bool = False,
     notes: Sequence[str] = (),
+    until: int | None = None,
+    graph: bool = True,
 ) -> TrainedRun:
-    """Trains the parts into a run, with everything written that a run holds."""
+    """Trains a program into a run, with everything written that a run holds."""
+    parts, choice = program.parts, program.choice
     chief = parts.place.is_chief
     log = LogFile(run.path / "log.txt") if chief else Writer()
     writer = MultiWriter([log, *(writers if chief else ())])
     try:
-        session = Session(run, parts, step, choice.loop, writer=writer, stop=stop)
+        session = Session(run, program, writer=writer, stop=stop, until=until)
         if resume:
             with without_lost_workers(parts.place):
                 session.restore(force=force)
         if chief:
             writer.add(MetricsFile(run, session.first_step))
-            writer.add(TensorBoard(run.path / "tensorboard", to_toml(parts.config)))
+            board = TensorBoard(
+                run.path / "tensorboard",
+                to_toml(parts.config),
+                first_step=session.first_step,
+                # To draw a model may exchange values with processes that do not draw it.
+                predictor=parts.predictor if graph and parts.place.workers == 1 else None,
+            )
+            writer.add(board)
         writer.note(_opening(run, parts, session.first_step))
         where = f"strategy {parts.place.name}: {parts.place.reason}"
-        for note in (*notes, where, f"loop {choice.name}: {choice.reason}"):
+        for note in (*notes, *parts.notes, where, f"loop {choice.name}: {choice.reason}"):
             writer.note(note)
         with without_lost_workers(parts.place):
             return session.train()
@@ -214,12 +243,11 @@ def work_on(
 
 
 def _opening(run: Run, parts: Assembly, first_step: int) -> str:
-    config, splits = parts.config, parts.splits
+    config = parts.config
+    sizes = ", ".join(f"{size:,} {name}" for name, size in parts.sizes.items())
     return (
         f"{run.path}: {config.model.name} ({parts.parameters:,} parameters) on"
-        f" {config.data.source} ({splits.train.size:,} train, {splits.validation.size:,}"
-        f" validation, {splits.test.size:,} test), steps {first_step + 1:,} to"
-        f" {parts.total_steps:,}"
+        f" {config.data.source} ({sizes}), steps {first_step + 1:,} to {parts.total_steps:,}"
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfapp.errors import storage_errors
+from tfapp.errors import reason_of, storage_errors
+from tfapp.models.predictor import Predictor
 from tfapp.runs import Run, write_whole
+from tfapp.training.graph import prediction_graph
 from tfapp.training.progress import Progress
 
 
@@ -76,13 +78,26 @@ class TensorBoard(Writer):
     Args:
         folder: The run's `tensorboard` folder.
         config: Shown as text.
+        first_step: What was written for later steps counts no more: a resumed run writes it again.
+        predictor: Its graph is shown; a resumed run has it already.
     """
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        *,
+        first_step: int = 0,
+        predictor: Predictor | None = None,
+    ) -> None:
         self._folder = folder
+        self._first_step = first_step
         self._writers: dict[str, Any] = {}
         with self._writer("train").as_default():
-            tf.summary.text("config", f"```toml\n{config}\n```", step=0)
+            tf.summary.text("config", f"```toml\n{config}\n```", step=first_step)
+            if predictor is not None and not first_step:
+                _write_graph(predictor)
+        self._writer("train").flush()
 
     def scalars(self, split: str, progress: Progress, values: Mapping[str, float]) -> None:
         """Writes each value under its own name."""
@@ -98,8 +113,23 @@ class TensorBoard(Writer):
 
     def _writer(self, split: str) -> Any:
         if split not in self._writers:
-            self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
+            writer = tf.summary.create_file_writer(str(self._folder / split))
+            # TensorBoard forgets the steps from this one on that other files of the folder tell of.
+            start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+            event = tf.compat.v1.Event(
+                wall_time=time.time(), step=self._first_step + 1, session_log=start
+            )
+            tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())
+            self._writers[split] = writer
         return self._writers[split]
+
+
+def _write_graph(predictor: Predictor) -> None:
+    try:
+        tf.summary.graph(prediction_graph(predictor))
+    except Exception as error:  # a model of the user's may take batches of one size only
+        reason = f"it cannot be drawn for a batch of any size: {reason_of(error)}"
+        tf.summary.text("graph", reason, step=0)
 
 
 class MultiWriter(Writer):
