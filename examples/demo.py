@@ -1,4 +1,4 @@
-"""The whole journey on real images, as `make demo` runs it: train, evaluate, export, predict.
+"""The whole journey on real images, as `make demo` runs it: search, train, export, report, predict.
 
 Every step is a command that can be typed; this script types them and shows what it types.
 """
@@ -13,7 +13,7 @@ import click
 
 from tfapp.cli import main
 
-CONFIG = Path(__file__).with_name("digits_cnn.toml")
+CONFIG = Path(__file__).with_name("digits_tune.toml")
 
 
 def run(*words: str) -> None:
@@ -27,21 +27,19 @@ def run(*words: str) -> None:
 
 def demo() -> None:
     """Runs the commands."""
-    run("train", os.path.relpath(CONFIG))
-    run("evaluate", "runs/latest")
-    run("export", "runs/latest")
+    run("train", "--tune", os.path.relpath(CONFIG), "--export")
+    run("report", "runs/latest")
     run(
         "predict",
-        "saved_models/digits-cnn",
+        "saved_models/digits-tuned",
         "runs/latest/samples.npz",
         *("--limit", "12", "--plot", "runs/latest/plots/predictions.svg"),
     )
     click.secho("\nWhat there is now", bold=True)
     print(f"  run         {Path('runs/latest').resolve().relative_to(Path.cwd())}/")
-    print("  curves      runs/latest/plots/curves.svg")
-    print("  confusion   runs/latest/plots/confusion-test.svg")
-    print("  pictures    runs/latest/plots/predictions.svg")
-    print("  SavedModel  saved_models/digits-cnn/")
+    print("  report      runs/latest/report.html")
+    print("  figures     runs/latest/plots/")
+    print("  SavedModel  saved_models/digits-tuned/")
     print("\nnext: tfapp train --data wine --model mlp")
 
 

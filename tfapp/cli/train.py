@@ -8,28 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from tfapp.cli import options
+from tfapp.cli.configuring import config_options, load_named, typed, typed_keys
 
 if TYPE_CHECKING:
     from tfapp.config import Config
     from tfapp.training.session import TrainedRun
     from tfapp.training.train import Plan
 
-# Named option to config key.
-_KEYS = {
-    "data": "data.source",
-    "model": "model.name",
-    "epochs": "train.epochs",
-    "batch_size": "data.batch_size",
-    "learning_rate": "train.optimizer.learning_rate",
-    "optimizer": "train.optimizer.name",
-    "loss": "train.loss",
-    "strategy": "train.strategy",
-    "seed": "seed",
-    "name": "name",
-}
 _EPILOG = """\b
 Examples:
   tfapp train --data digits --model mlp
@@ -39,19 +26,12 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--data", metavar="SOURCE", help="Embedded name, TFDS name, or a path.")
-@click.option("--model", metavar="NAME", help="Registered name, or mypackage.models:Mine.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training split.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Examples of one step.")
-@click.option("--learning-rate", type=float, help="The rate, or the peak of the schedule.")
-@click.option("--optimizer", metavar="NAME", help="Keras optimizer.")
-@click.option("--loss", metavar="NAME", help="Keras loss.")
-@click.option("--strategy", metavar="NAME", help="one, mirrored, multiworker, tpu, or auto.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, dropout and order.")
-@click.option("--name", help="Label of the run, part of its directory's name.")
-@options.assignments
-@click.option("--run", "run_name", metavar="NAME", help="Exact name of the new run directory.")
+@config_options
+@click.option("--tune", is_flag=True, help="Search first, as [tune] says, then train the best.")
+@click.option(
+    "--refit", is_flag=True, help="With --tune: train the best on train and validation together."
+)
+@click.option("--export", is_flag=True, help="Export the model in the end.")
 @click.option(
     "--resume",
     metavar="[RUN]",
@@ -78,6 +58,9 @@ def train(
     assignments: tuple[str, ...],
     run_name: str | None,
     resume: str | None,
+    tune: bool,
+    refit: bool,
+    export: bool,
     workers: int | None,
     force: bool,
     dry_run: bool,
@@ -91,17 +74,21 @@ def train(
     CONFIG is a TOML file; without one the defaults train an MLP on digits. Later wins: defaults,
     file, TFAPP_TRAIN_... variables, --set, named options.
     """
-    flags = ["--json"] * as_json + ["--quiet"] * quiet + ["--debug"] * _typed(context, "debug")
+    flags = ["--json"] * as_json + ["--quiet"] * quiet + ["--debug"] * typed(context, "debug")
+    _check_tune(context, tune, refit, workers)
     if resume is not None:
         _refuse_with_resume(context, config, run_name, dry_run)
-        changes = {key: named[option] for option, key in _KEYS.items() if _typed(context, option)}
+        changes = typed_keys(context, named)
         if workers:
             context.exit(_resume_workers(workers, resume, runs, assignments, changes, force, flags))
-        result = _resume(resume, runs, assignments, changes, force, quiet)
+        if tune:
+            result = _resume_search(resume, runs, assignments, changes, refit, quiet)
+        else:
+            result = _resume(resume, runs, assignments, changes, force, quiet)
     else:
         if force:
             raise click.UsageError("--force goes with --resume: a new run has no past.", context)
-        checked = _load(context, config, assignments, named)
+        checked = load_named(context, config, assignments, named)
         if dry_run:
             _show_plan(_plan(checked, runs, run_name, workers), as_json)
             return
@@ -109,25 +96,44 @@ def train(
             from tfapp.cli.workers import train_with_workers
 
             context.exit(train_with_workers(workers, checked, runs, run_name, flags))
-        result = _train(checked, runs, run_name, quiet)
+        if tune:
+            from tfapp.cli.train_best import search_and_train
+
+            result = search_and_train(checked, runs, run_name, refit=refit, quiet=quiet)
+        else:
+            result = _train(checked, runs, run_name, quiet)
     if result.worker == 0:
-        _show(result, as_json, quiet)
+        _show(result, evaluate=tune, export=export, as_json=as_json, quiet=quiet)
 
 
-def _load(
-    context: click.Context,
-    path: Path | None,
+def _check_tune(context: click.Context, tune: bool, refit: bool, workers: int | None) -> None:
+    if refit and not tune:
+        raise click.UsageError(
+            "--refit goes with --tune; to train once on train and validation together, type"
+            " --set train.refit=true",
+            context,
+        )
+    if tune and workers:
+        raise click.UsageError(
+            "--workers trains one model with several processes, which --tune does not. Search with"
+            f" them first: tfapp tune --workers {workers}, then: tfapp train --tune --resume",
+            context,
+        )
+
+
+def _resume_search(
+    name: str,
+    runs: Path | None,
     assignments: tuple[str, ...],
-    named: dict[str, Any],
-) -> Config:
-    from tfapp.config import load_config
+    changes: dict[str, Any],
+    refit: bool,
+    quiet: bool,
+) -> TrainedRun:
+    from tfapp.cli.train_best import finish_and_train
+    from tfapp.cli.tuning import resumed_search
 
-    given: dict[bool, dict[str, Any]] = {True: {}, False: {}}
-    for option, key in _KEYS.items():
-        if named[option] is not None:
-            source = context.get_parameter_source(option)
-            given[source is ParameterSource.ENVIRONMENT][key] = named[option]
-    return load_config(path, assignments, environment=given[True], overrides=given[False])
+    run, config = resumed_search(name, runs, assignments, changes)
+    return finish_and_train(run, config, refit=refit, quiet=quiet)
 
 
 def _refuse_with_resume(
@@ -136,7 +142,7 @@ def _refuse_with_resume(
     run_name: str | None,
     dry_run: bool,
 ) -> None:
-    given = ["CONFIG"] * (config is not None) + ["--name"] * _typed(context, "name")
+    given = ["CONFIG"] * (config is not None) + ["--name"] * typed(context, "name")
     given += ["--run"] * (run_name is not None) + ["--dry-run"] * dry_run
     if given:
         raise click.UsageError(
@@ -144,10 +150,6 @@ def _refuse_with_resume(
             " name. --epochs trains it longer; --set changes other keys.",
             context,
         )
-
-
-def _typed(context: click.Context, option: str) -> bool:
-    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def _train(config: Config, runs: Path | None, name: str | None, quiet: bool) -> TrainedRun:
@@ -272,28 +274,35 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     )
 
 
-def _show(result: TrainedRun, as_json: bool, quiet: bool) -> None:
+def _show(result: TrainedRun, *, evaluate: bool, export: bool, as_json: bool, quiet: bool) -> None:
+    from dataclasses import asdict
+
     from tfapp.cli.console import print_json, print_pairs, say
+    from tfapp.cli.train_best import evaluate_best, export_trained
     from tfapp.report.figures import draw_curves
     from tfapp.runs import Run
 
     figure = draw_curves(Run(result.path))
+    evaluation = evaluate_best(result.path) if evaluate else None
+    exported = export_trained(result.path) if export else None
     if as_json:
-        print_json(result)
+        more = {"evaluation": evaluation, "exported": exported}
+        print_json(asdict(result) | {key: value for key, value in more.items() if value})
         return
+    split = "validation" if result.validation else "train"
+    best = None if result.best is None else f"{result.best:.6g} at step {result.best_step}"
+    tested = {} if evaluation is None else evaluation.metrics
     print_pairs(
         [
             ("run", result.path),
             ("state", f"{result.state} after {result.epoch} epochs, {result.step:,} steps"),
             ("time", f"{result.seconds:.1f} s"),
-            *((f"validation {name}", value) for name, value in result.validation.items()),
-            (
-                f"best {result.monitor}",
-                f"{result.best:.6g} at step {result.best_step}"
-                if result.best is not None
-                else None,
-            ),
+            *((f"{split} {name}", value) for name, value in getattr(result, split).items()),
+            *([(f"best {result.monitor}", best)] if best else []),
+            *((f"test {name}", value) for name, value in tested.items()),
             ("curves", figure),
+            *([("SavedModel", exported.path)] if exported else []),
         ]
     )
-    say(f"next: tfapp evaluate {result.path}", quiet=quiet)
+    after = "report" if evaluate else "evaluate"
+    say(f"next: tfapp {after} {result.path}", quiet=quiet)

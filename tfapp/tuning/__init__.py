@@ -1,0 +1,1 @@
+"""Hyperparameter search: KerasTuner's algorithms over tfapp's own training loop."""
