@@ -294,12 +294,16 @@ def _draw_legend(
     if with_tolerance:
         dashed = Line2D([], [], color="#555555", linestyle=(0, (3, 2)), label="tolerance")
         handles.append(dashed)
-    figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        ncols=min(max(len(handles), 1), 4),
-        fontsize=_SMALL,
-        frameon=False,
-        handlelength=1.8,
-        columnspacing=1.2,
-    )
+    for columns in range(min(max(len(handles), 1), 4), 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=columns,
+            fontsize=_SMALL,
+            frameon=False,
+            handlelength=1.8,
+            columnspacing=1.2,
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()

@@ -25,6 +25,9 @@ from tfapp.report.inline import inline_svg
 from tfapp.runs import write_whole
 
 _SUFFIXES = (".html", ".htm")
+# In the head of the template.
+_MARK = b'<meta name="generator" content="tfapp">'
+_START = 1024
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,8 @@ def check_page_path(path: Path) -> None:
     """Refuses what `write_page` would refuse, before the work that fills the page.
 
     Raises:
-        UsageError: `path` is a folder, or its name does not end in `.html`.
+        UsageError: `path` is a folder, its name does not end in `.html`, or it is a file that is
+            there and was not written by `write_page`.
         StorageError: Its folder may not be looked into.
     """
     with storage_errors(path):
@@ -199,6 +203,20 @@ def check_page_path(path: Path) -> None:
         raise UsageError(
             f"{path}: a page is an HTML file; give a name such as {path.with_suffix('.html')}."
         )
+    with storage_errors(path):
+        foreign = path.exists() and not _is_ours(path)
+    if foreign:
+        raise UsageError(
+            f"{path} is there and is no page of tfapp; nothing in it was changed. Give the page"
+            " another name."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """Tells whether a file was written by `write_page`, or is empty and so loses nothing."""
+    with path.open("rb") as file:
+        start = file.read(_START)
+    return not start or _MARK in start
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:

@@ -22,7 +22,10 @@ def svg_text(figure: Figure) -> str:
     """
     buffer = io.StringIO()
     # Without a salt, ids are drawn anew each time; without metadata, there is no date either.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfapp"}):
+    # Images put together into one would lose their own pixels.
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "tfapp", "image.composite_image": False}
+    ):
         figure.savefig(buffer, format="svg", metadata=_NOTHING)
     return buffer.getvalue()
 
@@ -34,7 +37,8 @@ def write_svg(figure: Figure, path: Path) -> Path:
         StorageError: The disk refused.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg")
+    with matplotlib.rc_context({"image.composite_image": False}):
+        figure.savefig(buffer, format="svg")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getvalue())
