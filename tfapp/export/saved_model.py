@@ -4,7 +4,9 @@ saved_models/digits-mlp/
     1/
         saved_model.pb  variables/  fingerprint.pb
         assets/labels.txt     class names in the order of the probabilities
+        model_card.md         what it is, of what data, how good: for people
         tfapp.json            where it comes from, what it takes, a checksum of each file
+    intended_use.md           the owner's own words, if there are any: for the model cards
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import tensorflow as tf
 
 from tfapp.errors import StorageError, UsageError, reason_of, storage_errors
 from tfapp.export.card import write_card
-from tfapp.export.check import largest_difference, refuse_difference
+from tfapp.export.check import TOLERANCE, largest_difference, refuse_difference
+from tfapp.export.model_card.facts import Export
+from tfapp.export.model_card.page import read_intended_use, write_model_card
 from tfapp.export.signatures import ServingModule, output_specs
 from tfapp.exported import input_specs, versions
 from tfapp.locks import process_alive
@@ -87,6 +91,7 @@ def export_run(
     """
     trained = load_trained(open_run(run), step=step)
     folder = saved_models_folder() / trained.config.label if output is None else Path(output)
+    intended_use = read_intended_use(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / str(_free_version(folder, version))
@@ -94,7 +99,7 @@ def export_run(
         try:
             _clear_leftovers(folder)
             beside.mkdir()
-            exported = _write(trained, beside, target)
+            exported = _write(trained, beside, target, intended_use)
             _publish(beside / "model", target)
         except tf.errors.OpError as error:
             reason = reason_of(error)
@@ -107,12 +112,13 @@ def export_run(
     return exported
 
 
-def _write(trained: TrainedModel, beside: Path, target: Path) -> ExportedModel:
+def _write(trained: TrainedModel, beside: Path, target: Path, intended_use: str) -> ExportedModel:
     predictor = trained.predictor
     module = ServingModule(predictor)
     if predictor.info.classes:
         labels = beside / "labels.txt"
-        labels.write_text("".join(f"{name}\n" for name in predictor.info.classes), encoding="utf-8")
+        lines = [" ".join(name.splitlines()) for name in predictor.info.classes]
+        labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
     folder = beside / "model"
     tf.saved_model.save(module, str(folder), dict.fromkeys(SIGNATURES, module.serving))
@@ -120,12 +126,24 @@ def _write(trained: TrainedModel, beside: Path, target: Path) -> ExportedModel:
     difference = largest_difference(predictor, folder, features)
     refuse_difference(difference, trained.config.train.precision)
     inputs, outputs = _show(input_specs(predictor.info)), _show(output_specs(module))
+    export = Export(
+        trained=trained,
+        name=target.parent.name,
+        version=int(target.name),
+        inputs=inputs,
+        outputs=outputs,
+        examples=len(features),
+        max_difference=difference,
+        tolerance=TOLERANCE[trained.config.train.precision],
+        intended_use=intended_use,
+    )
+    write_model_card(folder, export)
     signature = {"inputs": inputs, "outputs": outputs}
     write_card(folder, trained, dict.fromkeys(SIGNATURES, signature))
     return ExportedModel(
         path=target,
-        name=target.parent.name,
-        version=int(target.name),
+        name=export.name,
+        version=export.version,
         step=trained.step,
         inputs=inputs,
         outputs=outputs,
