@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from tfapp.cli import options
 from tfapp.cli.console import check_writable
-
-if TYPE_CHECKING:
-    from tfapp.bench.results import Row
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,11 +48,12 @@ def _contenders(command: Command) -> Command:
     epilog="""\b
 Examples:
   tfapp bench training --workload two-layer
+  tfapp bench tuning
   tfapp bench sweep
   tfapp bench memory"""
 )
 def bench() -> None:
-    """Measure how fast training is, beside other ways to do the same."""
+    """Measure how fast training and searching are, beside other ways to do the same."""
 
 
 @bench.command(
@@ -116,18 +114,94 @@ def training_command(
         print_json(result)
     else:
         show_training(result, plot, quiet=quiet)
-    _check_timed(row for workload in result.workloads for row in workload.rows)
+    _check_timed(row.slices for workload in result.workloads for row in workload.rows)
 
 
-def _check_timed(rows: Iterable[Row]) -> None:
-    """Refuses to call a benchmark done that has no time in it."""
+def _check_timed(times: Iterable[Sized]) -> None:
+    """Refuses to call a benchmark done that has no time in it.
+
+    Args:
+        times: What was measured of each contender.
+    """
     from tfapp.errors import TfappError
 
-    if not any(row.slices for row in rows):
+    if not any(map(len, times)):
         raise TfappError(
             "no contender was timed; the rows say why. Correct that, or leave --contender out for"
             " those that docs/benchmarks.md lists."
         )
+
+
+@bench.command(
+    "tuning",
+    epilog="""\b
+Examples:
+  tfapp bench tuning --trials 6 --epochs 3 --rounds 1
+  tfapp bench tuning --json""",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Trials of a search, with values of their own; the same for all contenders.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Epochs of a trial.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Searches of each contender.",
+)
+@click.option(
+    "--contender",
+    "contenders",
+    metavar="NAME",
+    multiple=True,
+    help="Who searches: tfapp, keras-tuner, keras-tuner-epoch, or module:Class for your own."
+    " Repeatable.  [default: tfapp, keras-tuner]",
+)
+@options.json_output
+@options.common
+def tuning_command(
+    trials: int,
+    epochs: int,
+    rounds: int,
+    contenders: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Time a search over digits beside KerasTuner with fit.
+
+    Each contender is a process of its own; all run the same trials, and their accuracies are
+    compared. All of it takes about three minutes on two cores.
+    """
+    from tfapp.bench.tuning.roster import find_searches
+
+    find_searches(contenders)
+    from tfapp.bench.tuning.suite import run_tuning
+    from tfapp.bench.tuning.task import SearchTask
+    from tfapp.cli.bench_display import show_tuning
+    from tfapp.cli.console import print_json
+    from tfapp.cli.measuring import progress
+
+    task = SearchTask(trials=trials, epochs=epochs)
+    with progress(quiet=quiet) as watch:
+        result = run_tuning(task, contenders, rounds=rounds, watch=watch)
+    if as_json:
+        print_json(result)
+    else:
+        show_tuning(result, quiet=quiet)
+    _check_timed(row.rounds for row in result.rows)
 
 
 @bench.command("sweep", epilog="Example:  tfapp bench sweep --contender fit-best")
@@ -158,7 +232,7 @@ def sweep_command(
         print_json(result)
     else:
         show_sweep(result, quiet=quiet)
-    _check_timed(row for point in result.points for row in point.rows)
+    _check_timed(row.slices for point in result.points for row in point.rows)
 
 
 @bench.command("memory", epilog="Example:  tfapp bench memory --json")

@@ -11,9 +11,11 @@ from tfapp.bench.memory import Memory
 from tfapp.bench.results import Row, TrainingBench, Verdict, WorkloadResult
 from tfapp.bench.roster import REFERENCE
 from tfapp.bench.sweep import PointResult, Sweep
+from tfapp.bench.tuning.results import SearchRow, TuningBench
 from tfapp.bench.workloads import WORKLOADS
 from tfapp.cli.console import print_table, say
 from tfapp.cli.measuring import show_machine
+from tfapp.timing.slices import Spread
 
 
 def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> None:
@@ -36,6 +38,31 @@ def show_training(result: TrainingBench, plot: Path | None, *, quiet: bool) -> N
     if not quiet:
         shown = f"{result.rounds} rounds of {result.slice_seconds:g} s, {result.seconds:.0f} s"
         show_machine(result.machine, [("measured", shown), *([("bars", plot)] if plot else [])])
+
+
+def show_tuning(result: TuningBench, *, quiet: bool) -> None:
+    """Prints a row for each contender, then the targets and the machine."""
+    against = result.reference or "reference"
+    task = result.task
+    print_table(
+        (
+            *("contender", "search s", "p10", "p90", f"x {against}", "trial s", "training s"),
+            *("overhead s", "p10", "p90", "val_accuracy", "remarks"),
+        ),
+        [_tuning_cells(row) for row in result.rows],
+        title=f"{result.source}: {task.trials} trials of {task.epochs} epochs, batch"
+        f" {task.batch_size}, {result.networks} networks",
+    )
+    click.echo()
+    if result.targets:
+        print_table(
+            ("target", "measured", "wanted", "met"),
+            [(v.target, f"{v.measured:.3f}", v.wanted, _met(v.met)) for v in result.targets],
+        )
+        click.echo()
+    if not quiet:
+        shown = f"{result.rounds} rounds of a search, {result.seconds:.0f} s"
+        show_machine(result.machine, [("measured", shown)])
 
 
 def show_sweep(result: Sweep, *, quiet: bool) -> None:
@@ -117,7 +144,7 @@ def _cells(row: Row, workload: WorkloadResult) -> tuple[object, ...]:
     )
 
 
-def _remarks(row: Row) -> str:
+def _remarks(row: Row | SearchRow) -> str:
     if row.status in ("differs", "failed"):
         return f"{row.status}: {row.detail}"
     return row.detail
@@ -141,8 +168,31 @@ def _verdict(verdict: Verdict) -> tuple[object, ...]:
         verdict.contender,
         f"{verdict.measured:.3f}",
         verdict.wanted,
-        "yes" if verdict.met else "NO",
+        _met(verdict.met),
     )
+
+
+def _tuning_cells(row: SearchRow) -> tuple[object, ...]:
+    return (
+        row.contender,
+        *_of_spread(row.seconds, ".1f"),
+        None if row.ratio is None else f"{row.ratio:.2f}",
+        _of_spread(row.trial_seconds, ".2f")[0],
+        _of_spread(row.training_seconds, ".2f")[0],
+        *_of_spread(row.overhead_seconds, ".2f"),
+        None if row.accuracy is None else f"{row.accuracy:.3f}",
+        _remarks(row),
+    )
+
+
+def _of_spread(spread: Spread | None, form: str) -> tuple[str | None, str | None, str | None]:
+    if spread is None:
+        return None, None, None
+    return format(spread.median, form), format(spread.p10, form), format(spread.p90, form)
+
+
+def _met(met: bool) -> str:
+    return "yes" if met else "NO"
 
 
 def _micros(value: float | None) -> str | None:

@@ -77,6 +77,10 @@ class Schedule:
         left = max(0.0, left)
         return Moment(workload, stage, contender, spent / (spent + left) if spent else 0.0, left)
 
+    def expect(self, slice_seconds: float) -> None:
+        """Takes a better guess of how long a slice is."""
+        self._slice_seconds = slice_seconds
+
     def started(self) -> None:
         """Notes that a process is ready."""
         self._started += 1
