@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import tomli_w
 from pydantic import BaseModel
 
 import tfapp
@@ -68,8 +69,8 @@ def config_reference() -> str:
         title = f"`[{name}]`" if name else "Top level"
         rows = [
             (f"`{key}`", _values(section, key), _default(field), field.description or "")
-            for key, field in section.model_fields.items()
-            if not _section_in(field.annotation)
+            for key, field in ((f.alias or k, f) for k, f in section.model_fields.items())
+            if not _section_in(field.annotation) or field.description
         ]
         about = inspect.cleandoc(section.__doc__ or "")
         parts.append(
@@ -216,9 +217,13 @@ def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(form) for form in schema["anyOf"] if form.get("type") != "null")
     if "enum" in schema or "const" in schema:
-        return ", ".join(f'`"{value}"`' for value in schema.get("enum", [schema.get("const")]))
+        return ", ".join(_toml(value) for value in schema.get("enum", [schema.get("const")]))
+    if schema["type"] == "boolean":
+        return f"{_toml(False)}, {_toml(True)}"
     if schema["type"] == "array":
-        inner = schema.get("items") or schema["prefixItems"][0]
+        inner = schema.get("items") or next(iter(schema.get("prefixItems", [])), None)
+        if inner is None:
+            return "list"
         if "prefixItems" in schema:
             return f"[{', '.join([_kind(inner)] * len(schema['prefixItems']))}]"
         return f"list of {_kind(inner)}"
@@ -232,11 +237,17 @@ def _kind(schema: dict[str, Any]) -> str:
     return f"{kinds[schema['type']]} {bounds}".strip()
 
 
+def _toml(value: Any) -> str:
+    return f"`{tomli_w.dumps({'x': value}).removeprefix('x = ').strip()}`"
+
+
 def _default(field: Any) -> str:
     if field.default is None:
         return "none"
+    if isinstance(field.default, bool | str):
+        return _toml(field.default)
     text = str(field.default).replace("'", '"')
-    return f'`"{text}"`' if isinstance(field.default, str) else f"`{text}`"
+    return f"`{text}`"
 
 
 def _arguments(public: Any) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tfapp.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from tfapp.cleaning import clean_runs as clean_runs
     from tfapp.config import Config as Config
     from tfapp.config import load_config as load_config
     from tfapp.data.inspection import describe_source as describe_source
@@ -28,22 +29,28 @@ if TYPE_CHECKING:
     from tfapp.export.saved_model import export_run as export_run
     from tfapp.models.catalogue import list_models as list_models
     from tfapp.models.report import describe_model as describe_model
+    from tfapp.overview import compare_runs as compare_runs
+    from tfapp.overview import list_runs as list_runs
+    from tfapp.overview import show_run as show_run
     from tfapp.prediction import load_model as load_model
     from tfapp.prediction import predict as predict
     from tfapp.prediction import predict_rows as predict_rows
     from tfapp.report.figures import draw_confusion as draw_confusion
     from tfapp.report.figures import draw_curves as draw_curves
-    from tfapp.runs import compare_runs as compare_runs
+    from tfapp.report.reports import write_report as write_report
     from tfapp.runs import find_run as find_run
-    from tfapp.runs import list_runs as list_runs
-    from tfapp.runs import show_run as show_run
     from tfapp.training.resume import resume_training as resume_training
     from tfapp.training.train import plan_training as plan_training
     from tfapp.training.train import train_model as train_model
+    from tfapp.trials import read_search as read_search
+    from tfapp.tuning.best import train_best as train_best
+    from tfapp.tuning.search import resume_search as resume_search
+    from tfapp.tuning.search import tune_model as tune_model
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "cleaning": ("clean_runs",),
     "config": ("Config", "load_config"),
     "data.inspection": ("describe_source", "list_sources", "prepare_source"),
     "errors": ("TfappError",),
@@ -51,11 +58,16 @@ _MODULES = {
     "export.saved_model": ("export_run",),
     "models.catalogue": ("list_models",),
     "models.report": ("describe_model",),
+    "overview": ("compare_runs", "list_runs", "show_run"),
     "prediction": ("load_model", "predict", "predict_rows"),
     "report.figures": ("draw_confusion", "draw_curves"),
-    "runs": ("compare_runs", "find_run", "list_runs", "show_run"),
+    "report.reports": ("write_report",),
+    "runs": ("find_run",),
     "training.resume": ("resume_training",),
     "training.train": ("plan_training", "train_model"),
+    "trials": ("read_search",),
+    "tuning.best": ("train_best",),
+    "tuning.search": ("resume_search", "tune_model"),
 }
 
 __getattr__, _public = lazy_names(__name__, _MODULES)

@@ -49,8 +49,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     assert {"tfapp/py.typed", "tfapp/cli/__init__.py"} <= set(names)
     packaged = {name for name in names if name.startswith("tfapp/") and name.endswith(".py")}
     assert packaged == {str(path.relative_to(ROOT)) for path in MODULES}
-    templates = (ROOT / "tfapp" / "report" / "templates").iterdir()
-    assert {str(path.relative_to(ROOT)) for path in templates} <= set(names)
+    templates = {str(path.relative_to(ROOT)) for path in ROOT.glob("tfapp/**/templates/*")}
+    assert len(templates) > 1
+    assert templates <= set(names)
 
 
 def test_pins_name_versions_and_no_addresses():

@@ -14,7 +14,7 @@ import pytest
 
 from tfapp import names
 from tfapp.cli import cli
-from tfapp.cli.train import _KEYS
+from tfapp.cli.configuring import KEYS
 from tfapp.config import load_config
 from tfapp.errors import ConfigError, ExitCode
 
@@ -108,7 +108,7 @@ def test_every_config_key_is_in_the_reference():
         part = text.split(f"### `[{name}]`" if name else "### Top level")[1].split("\n### ")[0]
         for key, field in section.model_fields.items():
             inner = f"[{name}.{key}]" if name else f"[{key}]"
-            assert f"| `{key}` |" in part or f"### `{inner}`" in text
+            assert f"| `{field.alias or key}` |" in part or f"### `{inner}`" in text
             assert field.description is None or field.description in part
 
 
@@ -176,7 +176,7 @@ def test_command_parses(words, output, monkeypatch):
         file = file if file.exists() else None
     if "assignments" not in given:
         return
-    named = {key: given[option] for option, key in _KEYS.items() if given.get(option)}
+    named = {key: given[option] for option, key in KEYS.items() if given.get(option)}
     try:
         load_config(file, given["assignments"], overrides=named)
     except ConfigError as error:  # a mistake is shown on purpose, with its answer
@@ -205,7 +205,8 @@ def test_config_is_valid(text, tmp_path):
 def test_example_is_valid_and_names_its_command(file):
     load_config(file)
     first = file.read_text(encoding="utf-8").splitlines()[0]
-    assert first.startswith(f"# tfapp train examples/{file.name}")
+    tune = "--tune " * (load_config(file).tune is not None)
+    assert first.startswith(f"# tfapp train {tune}examples/{file.name}")
 
 
 def test_python_of_the_page_runs(tmp_path, monkeypatch):

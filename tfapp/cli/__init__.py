@@ -18,14 +18,17 @@ from tfapp.errors import ExitCode
 
 COMMANDS: dict[str, str] = {
     "train": "Train a model into a new run directory.",
+    "tune": "Search hyperparameters.",
     "evaluate": "Measure a run's model on one split.",
     "predict": "Predict with a run or a SavedModel.",
+    "report": "Write a page about a run, or several side by side.",
     "export": "Write a run's model as the next numbered SavedModel.",
-    "bench": "Measure how fast training is, beside other ways to do the same.",
+    "bench": "Measure how fast training and searching are, beside other ways to do the same.",
     "compare": "Run a program on several engines and compare every step.",
     "data": "List, show and prepare data sets.",
     "models": "List and show models.",
-    "runs": "List, show and compare runs.",
+    "runs": "List, show, compare and remove runs.",
+    "tensorboard": "Show runs in TensorBoard.",
     "doctor": "Show what this installation consists of and whether it works.",
 }
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tfapp.cli import options
+
+if TYPE_CHECKING:
+    from tfapp.models.report import Argument
 
 # What a model is shown on unless --shape says otherwise: MNIST, or the notes' coefficients.
 _SHAPES = {"coefficients [3]": (3,)}
@@ -75,7 +80,7 @@ def show_command(
             ("output", ["?", *report.output_shape[1:]]),
             ("parameters", report.parameters),
             ("trainable", report.trainable_parameters),
-            *((f"option {a.name}", a.default or "required") for a in report.arguments),
+            *((f"option {a.name}", _option(a)) for a in report.arguments),
         ]
     )
     if not quiet:
@@ -84,6 +89,11 @@ def show_command(
             (v.path, list(v.shape), v.dtype, "" if v.trainable else "no") for v in report.variables
         ]
         print_table(["variable", "shape", "type", "trained"], rows)
+
+
+def _option(argument: Argument) -> str:
+    text = argument.default or "required"
+    return f"{text}: {argument.values}" if argument.values else text
 
 
 def _default_shape(name: str) -> tuple[int, ...]:

@@ -90,10 +90,10 @@ class PlainLines(Writer):
         self._console.soft_wrap = True
 
     def scalars(self, split: str, progress: Progress, values: Mapping[str, float]) -> None:
-        """Prints a line when the epoch has been validated."""
-        if split == "validation":
+        """Prints a line when an epoch is done; there may be no validation."""
+        if split == "train":
             left = progress.seconds / max(progress.step, 1) * (progress.total_steps - progress.step)
-            validation = {f"val_{name}": value for name, value in values.items()}
+            validation = {f"val_{name}": value for name, value in progress.validation.items()}
             self._console.print(
                 f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}"
                 f"  {_join({**progress.train, **validation})}"

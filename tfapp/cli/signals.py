@@ -13,10 +13,15 @@ from tfapp.errors import ExitCode
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Callable[[], ExitCode | None]]:
+def stop_on_signals(
+    said: bytes = b"\nsaving; once more to quit without\n",
+) -> Iterator[Callable[[], ExitCode | None]]:
     """Gives a function that returns the exit code once a signal has come, `None` before.
 
     The handlers that were there return at the end of the block.
+
+    Args:
+        said: Is written to stderr when a signal comes.
     """
     received: list[ExitCode] = []
 
@@ -24,7 +29,7 @@ def stop_on_signals() -> Iterator[Callable[[], ExitCode | None]]:
         received.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
         signal.signal(number, before[signal.Signals(number)])
         # Not through sys.stderr: the signal may have come in the middle of a write to it.
-        os.write(2, b"\nsaving; once more to quit without\n")
+        os.write(2, said)
 
     def request() -> ExitCode | None:
         return received[0] if received else None
