@@ -17,7 +17,7 @@ from tfapp.report.svg import plain
 from tfapp.trials import Search, Trial
 
 WIDTH = 4.2  # inches, as of the other figures of a page: a phone shows them at five sixths
-SMALL = 8.0
+SMALL = 8.2
 # Source: Okabe and Ito, "Color Universal Design", 2008.
 TRIAL, FEWER_EPOCHS, BEST, WITHOUT_SCORE = "#0072b2", "#9cc9e6", "#d55e00", "#9a9a9a"
 ROUNDS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
