@@ -354,7 +354,6 @@ def test_values_that_the_config_refuses_are_refused_before_any_trial(
     assert refused(text, key) == told
 
 
-@pytest.mark.xfail(strict=True, reason="Config._refused tries a key without what it depends on")
 def test_an_option_that_only_one_choice_has_can_be_searched():
     config = load_config(
         None,

@@ -120,10 +120,17 @@ class Config(Section):
         values = self._space[key].values
         for value in values if self._space[key].kind == "choice" else (values[0], values[-1]):
             try:
-                self.with_values({key: value})
+                self.with_values({**self._needed(key), key: value})
             except ConfigError as error:
                 yield f"tune.space.{key}: {error.problems[0]}"
                 return
+
+    def _needed(self, key: str) -> dict[str, Any]:
+        """Values of what a key of the space depends on, with which it is searched."""
+        found: dict[str, Any] = {}
+        for parent, values in self._space[key].when.items():
+            found |= {**self._needed(parent), parent: values[0]}
+        return found
 
     def with_values(self, values: Mapping[str, Any]) -> Config:
         """Returns the config of one trial: these values in it, and no search.

@@ -64,9 +64,8 @@ def without_codes(text: str) -> list[str]:
 
 
 def told(pairs: str, name: str) -> str:
-    """What a list of `name  value` lines says of a name."""
-    (found,) = re.findall(rf"^{re.escape(name)} +(.*?) *$", pairs, re.MULTILINE)
-    return found
+    """What the list of `name  value` lines at the end says of a name."""
+    return re.findall(rf"^{re.escape(name)} +(.*?) *$", pairs, re.MULTILINE)[-1]
 
 
 def test_in_a_pipe_each_trial_that_ends_is_a_line(moments):
