@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tfapp.data import pipeline
 from tfapp.data.pipeline import (
+    TrainingBatches,
     evaluation_batches,
     read_batch,
     steps_per_epoch,
@@ -106,18 +107,24 @@ def test_training_never_ends_and_says_so():
     assert labels.shape.as_list() == [None]
 
 
-def mapped_functions(dataset):
-    yield from dataset._functions()
-    for source in dataset._inputs():
-        yield from mapped_functions(source)
-
-
 def test_arrays_do_not_become_constants_of_the_graph():
     split = ArraySplit(np.ones((4000, 64), np.float32), np.zeros(4000, np.int32))
-    batches = training_batches(split, batch_size=8, seed=0)
-    graphs = [function.function.graph.as_graph_def() for function in mapped_functions(batches)]
-    assert len(graphs) >= 2
-    assert max(graph.ByteSize() for graph in graphs) < 50_000
+    batches = TrainingBatches(split, batch_size=8)
+    numbers = [tf.TensorSpec([], tf.int64)] * 3
+    graph = batches._describe.get_concrete_function(*numbers).graph.as_graph_def()
+    assert len(graph.library.function) >= 2
+    assert graph.ByteSize() < 50_000
+
+
+def test_one_description_serves_every_seed_and_step():
+    split = array_split(10)
+    batches = TrainingBatches(split, batch_size=4)
+    for seed, step in [(0, 0), (7, 2), (7, 4), (0, 1)]:
+        wanted = take(split, 3, batch_size=4, seed=seed, first_step=step)
+        for (features, labels), found in zip(wanted, batches(seed, step).take(3), strict=True):
+            np.testing.assert_array_equal(features, found[0])
+            np.testing.assert_array_equal(labels, found[1])
+    assert batches._describe.experimental_get_tracing_count() == 1
 
 
 def test_read_batch_is_the_batch_of_that_step():

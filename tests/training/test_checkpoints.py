@@ -112,10 +112,10 @@ def test_a_refusal_inside_tensorflow_keeps_what_was_there(tmp_path, monkeypatch)
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
 
-    def full(self, path):
-        raise tf.errors.ResourceExhaustedError(None, None, f"{path}; No space left on device")
+    def full(prefix, **_):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{prefix}; No space left on device")
 
-    monkeypatch.setattr(tf.train.Checkpoint, "write", full)
+    monkeypatch.setattr(tf.raw_ops, "SaveV2", full)
     with pytest.raises(StorageError, match=r"No space left.*tfapp train --resume"):
         save(checkpoints, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]

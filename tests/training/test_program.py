@@ -104,6 +104,19 @@ class RandomFeatures(Plain):
         return tf.cos(x @ self.directions)
 
 
+class RandomStart(Plain):
+    """Has first values from TensorFlow's global seed."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(outputs)
+        self.scale = self.add_weight(
+            shape=[4], initializer=lambda shape, dtype: tf.random.normal(shape, 1.0, 0.1, dtype)
+        )
+
+    def change(self, x, training):
+        return x * self.scale
+
+
 class RandomShare(Plain):
     """A number that Python draws when the model is made, inside a list."""
 
@@ -278,6 +291,16 @@ def test_a_model_that_keeps_more_than_variables_is_not_shared(
     assert told.step is not step
     if model is not OldRandomness:  # whose numbers depend on what was drawn before it
         assert_same(train(told, tmp_path, "second"), train(fresh(second), tmp_path, "fresh"))
+
+
+def test_a_model_may_draw_its_first_values_from_tensorflows_seed(
+    tmp_path: Path, programs: Programs
+):
+    own = {"model.name": f"{__name__}:RandomStart", "train.epochs": 1}
+    for number, seed in enumerate([2, 3, 2, 3]):
+        config = config_of(**own, seed=seed)
+        shared = train(programs.build(config), tmp_path, f"shared-{number}")
+        assert_same(shared, train(fresh(config), tmp_path, f"fresh-{number}"))
 
 
 def test_a_model_that_leaves_a_tensor_of_its_call_is_shared(tmp_path: Path, programs: Programs):

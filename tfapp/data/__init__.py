@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfapp.data.inspection import list_sources as list_sources
     from tfapp.data.inspection import prepare_source as prepare_source
     from tfapp.data.pipeline import OnePass as OnePass
+    from tfapp.data.pipeline import TrainingBatches as TrainingBatches
     from tfapp.data.pipeline import evaluation_batches as evaluation_batches
     from tfapp.data.pipeline import first_examples as first_examples
     from tfapp.data.pipeline import read_batch as read_batch
@@ -43,6 +44,7 @@ _MODULES = {
     "inspection": ("describe_source", "list_sources", "prepare_source"),
     "pipeline": (
         "OnePass",
+        "TrainingBatches",
         "evaluation_batches",
         "first_examples",
         "read_batch",

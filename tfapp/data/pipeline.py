@@ -100,19 +100,61 @@ def training_batches(
     Raises:
         UsageError: `first_step` is negative.
     """
-    if first_step < 0:
-        raise UsageError(f"first_step is {first_step}; steps are counted from 0.")
-    epoch, offset = divmod(first_step, steps_per_epoch(split.size, batch_size))
-    epochs = tf.data.Dataset.counter(tf.constant(epoch, tf.int64))
-    seeds = tf.constant(seed, tf.int64)
-    if isinstance(split, ArraySplit):
-        batches = _shuffled_arrays(split, batch_size, epochs, seeds, (epoch, offset), part)
-    else:
-        batches = _shuffled_stream(split, batch_size, epochs, seeds).skip(offset)
-        if part is not None:
-            batches = batches.map(part.cut)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return TrainingBatches(split, batch_size=batch_size, part=part)(seed, first_step)
+
+
+class TrainingBatches:
+    """`training_batches` of one split, for any seed and step.
+
+    To describe them to TensorFlow takes as long as training on thousands of small examples, so it
+    is done once.
+
+    Args:
+        split: As in `training_batches`.
+        batch_size: As in `training_batches`.
+        part: As in `training_batches`.
+    """
+
+    def __init__(self, split: Split, *, batch_size: int, part: Part | None = None) -> None:
+        self._split = split
+        self._batch_size = batch_size
+        self._part = part
+        self._element_spec: Any = None
+        self._options = tf.data.Options()
+        if isinstance(split, ArraySplit) and split.load is None:
+            # Nothing to tune in slices of memory, and ending the tuner's thread takes up to 80 ms.
+            self._options.autotune.enabled = False
+            self._options.experimental_optimization.apply_default_optimizations = False
+
+    def __call__(self, seed: int, first_step: int = 0) -> tf.data.Dataset:
+        """Returns the endless batches from `first_step` on, in the order that `seed` decides.
+
+        Raises:
+            UsageError: `first_step` is negative.
+        """
+        if first_step < 0:
+            raise UsageError(f"first_step is {first_step}; steps are counted from 0.")
+        start = divmod(first_step, steps_per_epoch(self._split.size, self._batch_size))
+        numbers = (tf.constant(number, tf.int64) for number in (seed, *start))
+        variant = self._describe(*numbers)
+        batches = tf.data.experimental.from_variant(variant, self._element_spec)
+        return batches.with_options(self._options)
+
+    @tf.function
+    def _describe(self, seed: tf.Tensor, epoch: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+        epochs = tf.data.Dataset.counter(epoch)
+        split, part = self._split, self._part
+        if isinstance(split, ArraySplit):
+            start = (epoch, offset)
+            batches = _shuffled_arrays(split, self._batch_size, epochs, seed, start, part)
+        else:
+            batches = _shuffled_stream(split, self._batch_size, epochs, seed).skip(offset)
+            if part is not None:
+                batches = batches.map(part.cut)
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        batches = batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+        self._element_spec = batches.element_spec
+        return tf.data.experimental.to_variant(batches)
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
@@ -201,7 +243,7 @@ def _shuffled_arrays(
     batch_size: int,
     epochs: tf.data.Dataset,
     seed: tf.Tensor,
-    start: tuple[int, int],
+    start: tuple[tf.Tensor, tf.Tensor],
     part: Part | None,
 ) -> tf.data.Dataset:
     first_epoch, offset = start
@@ -209,7 +251,7 @@ def _shuffled_arrays(
 
     def indices(epoch: tf.Tensor) -> tf.data.Dataset:
         order = epoch_order(split.size, seed, epoch)
-        begin = tf.where(epoch == first_epoch, tf.constant(offset, tf.int64), 0)
+        begin = tf.where(epoch == first_epoch, offset, 0)
         batches = tf.data.Dataset.range(begin, steps)
         return batches.map(lambda step: order[step * batch_size : (step + 1) * batch_size])
 

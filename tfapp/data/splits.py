@@ -85,7 +85,8 @@ class ArraySplit:
         """Both arrays as tensors in host memory: copied once, for everything that reads them."""
         import tensorflow as tf  # sources are looked up before TensorFlow is loaded
 
-        with tf.device("CPU:0"):
+        # Whoever asks first may be tracing, and must not get what belongs to a graph.
+        with tf.init_scope(), tf.device("CPU:0"):
             return tf.convert_to_tensor(self.features), tf.convert_to_tensor(self.labels)
 
 

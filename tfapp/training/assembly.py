@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +98,12 @@ class Assembly:
 
 
 def assemble(
-    config: Config, *, data_dir: Path, place: Place | None = None, splits: Splits | None = None
+    config: Config,
+    *,
+    data_dir: Path,
+    place: Place | None = None,
+    splits: Splits | None = None,
+    seed: Callable[[int], None] = keras.utils.set_random_seed,
 ) -> Assembly:
     """Loads the data and builds every part that `config` asks for.
 
@@ -107,6 +112,7 @@ def assemble(
         data_dir: Where prepared data sets are kept.
         place: The devices; those that `train.strategy` asks for when omitted.
         splits: The data, where it has been loaded already.
+        seed: Sets the global seeds that a model's first values come from.
 
     Raises:
         TfappError: With what is wrong in data, model or options; nothing was written.
@@ -116,12 +122,14 @@ def assemble(
     with place.strategy.scope():
         if splits is None:
             splits = load_splits(config.data, data_dir=data_dir, refit=config.train.refit)
-        return _assemble(config, splits, place)
+        return _assemble(config, splits, place, seed)
 
 
-def _assemble(config: Config, splits: Splits, place: Place) -> Assembly:
+def _assemble(
+    config: Config, splits: Splits, place: Place, seed: Callable[[int], None]
+) -> Assembly:
     scaling = _scaling(config)
-    keras.utils.set_random_seed(config.seed)
+    seed(config.seed)
     predictor = _build_predictor(config, scaling, splits)
     model, head = predictor.model, predictor.head
     train, notes = settle_compiled(config.train, model, splits.info, head)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tfapp import names
-from tfapp.data import OnePass, steps_per_epoch, training_batches
+from tfapp.data import OnePass, TrainingBatches, steps_per_epoch
 from tfapp.data.pipeline import Part, epoch_order
 from tfapp.data.splits import ArraySplit, Split
 from tfapp.errors import UnknownName, UsageError
@@ -94,7 +94,7 @@ class StreamingLoop:
 
     Args:
         step: What is run.
-        batches: Given a step and a seed, returns an endless `tf.data.Dataset` of
+        batches: Given a seed and a step, returns an endless `tf.data.Dataset` of
             `(features, labels)` from there on.
         seed: Decides the order of every epoch.
         xla: Whether XLA compiles the step; an uneven last batch is compiled for itself.
@@ -112,7 +112,7 @@ class StreamingLoop:
 
     def start(self, step: int) -> None:
         """Makes an iterator that begins with the batch of `step`."""
-        self._iterator = iter(self._batches(step, self._seed))
+        self._iterator = iter(self._batches(self._seed, step))
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
@@ -281,7 +281,7 @@ class EagerLoop:
 
     def start(self, step: int) -> None:
         """Makes an iterator that begins with the batch of `step`."""
-        self._iterator = iter(self._batches(step, self._seed))
+        self._iterator = iter(self._batches(self._seed, step))
 
     def run(self, num_steps: int) -> LoopResult:
         """Runs `num_steps` steps, fewer if one is not finite."""
@@ -320,11 +320,7 @@ def build_loop(
         UsageError: `resident` was asked for examples that are not arrays in memory.
         UnknownName: There is no loop of that name.
     """
-
-    def batches(first_step: int, order: int) -> tf.data.Dataset:
-        return training_batches(
-            split, batch_size=batch_size, seed=order, first_step=first_step, part=part
-        )
+    batches = TrainingBatches(split, batch_size=batch_size, part=part)
 
     match name:
         case "resident":
