@@ -183,7 +183,7 @@ def tuning_command(
     """Time a search over digits beside KerasTuner with fit.
 
     Each contender is a process of its own; all run the same trials, and their accuracies are
-    compared. All of it takes about three minutes on two cores.
+    compared. All of it takes about six minutes on two cores.
     """
     from tfapp.bench.tuning.roster import find_searches
 
