@@ -43,7 +43,7 @@ def test_a_classifier_of_rows(iris_report, tmp_path, width):
 @both_widths
 def test_a_regression(linear_report, tmp_path, width):
     seen = check(linear_report.report.path, tmp_path, width)
-    assert len(seen.figures) == 4
+    assert len(seen.figures) == 6
     # On a phone one under the other, else side by side.
     first, second = (figure.box for figure in seen.figures[:2])
     assert (first[0] == second[0]) == (width == PHONE)

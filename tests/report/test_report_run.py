@@ -54,7 +54,7 @@ def test_a_classifier_of_images_has_every_part(digits_report):
 
 def test_the_figures_are_files_too(digits_report):
     report = digits_report.report
-    names = ["curves", "samples", "confusion-test", "calibration-test", "mistakes-test"]
+    names = ["curves", "samples", "confusion-test", "calibration-test", "mistakes-test", "norms"]
     assert [path.name for path in report.plots] == [f"{name}.svg" for name in names]
     for path in report.plots:
         assert path.parent == digits_report.run.plots
@@ -180,7 +180,7 @@ def test_a_regression_has_residuals_instead_of_classes(linear_report, answers_of
     page, run, report = linear_report.page, linear_report.run, linear_report.report
     assert "Predicted and true" in page.headings
     assert not {"Classes", "Confusion matrix", "Calibration"} & set(page.headings)
-    assert [path.name for path in report.plots] == ["curves.svg", "residuals-test.svg"]
+    assert [path.name for path in report.plots] == ["curves.svg", "residuals-test.svg", "norms.svg"]
     splits, outputs = answers_of(run)
     squares = (outputs["value"] - splits.test.labels) ** 2
     rows = page.rows("Examples of test")

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tfapp.report.calibration import Calibration
 from tfapp.report.figures import TitledImage, draw_images
 from tfapp.report.plots import Drawing, Plot
+from tfapp.report.svg import plain
+
+if TYPE_CHECKING:  # needs TensorFlow, which a figure does not
+    from tfapp.report.norms import Norms
 
 _BLUE, _RED, _GRAY = "#4c78a8", "#e45756", "#888888"
 _SMALL = 8
 _COLUMNS, _LINES = 4, 5  # images of one part
 _MOST_POINTS = 1000  # more only make the file larger
+_MOST_VARIABLES = 40  # more could not be read
 
 
 def calibration_plot(calibration: Calibration, split: str) -> Plot:
@@ -87,6 +93,76 @@ def images_plot(name: str, images: Sequence[TitledImage], alt: str) -> Plot:
         for number, chunk in enumerate(chunks)
     ]
     return Plot(name, drawings)
+
+
+def norms_plot(norms: Norms) -> Plot | None:
+    """Returns the norms of the weights at each checkpoint, and of the gradients.
+
+    Of a deep model the first variables are drawn; the table has all. `None` if nothing is larger
+    than 0.
+    """
+    rows = norms.variables[:_MOST_VARIABLES]
+    height = 1.1 + 0.24 * len(rows)
+    weights = [[row.weights[step] for step in norms.steps] for row in rows]
+    names = [row.path for row in rows]
+    drawings = []
+    if np.any(np.array(weights) > 0):
+        draw = partial(_draw_weight_norms, names, weights, norms)
+        drawings.append(Drawing("Norm of each variable at each checkpoint", (4.2, height), draw))
+    gradients = [row.gradient or 0.0 for row in rows]
+    if any(gradient > 0 for gradient in gradients):
+        draw = partial(_draw_gradient_norms, names, gradients)
+        drawings.append(Drawing("Norm of the gradient of each variable", (4.2, height), draw))
+    few = len(norms.variables) <= _MOST_VARIABLES
+    caption = "" if few else f"The first {_MOST_VARIABLES} variables are drawn."
+    return Plot("norms", drawings, caption=caption) if drawings else None
+
+
+def _draw_weight_norms(
+    names: Sequence[str],
+    weights: Sequence[Sequence[float]],
+    norms: Norms,
+    figure: Figure | SubFigure,
+) -> None:
+    axes = figure.subplots()
+    places = range(len(names))
+    for number, step in enumerate(norms.steps):
+        best = step == norms.best
+        axes.plot(
+            [row[number] for row in weights],
+            places,
+            "o",
+            color=_BLUE if best else "none",
+            markeredgecolor=_BLUE,
+            markersize=6 if best else 4,
+            alpha=1.0 if best else 0.3 + 0.6 * (number + 1) / len(norms.steps),
+            label=f"step {step:,}" + " (best)" * best,
+        )
+    _dress_norms(axes, names, np.ravel(weights), "norm of the weights")
+    if len(norms.steps) <= 4:
+        figure.legend(frameon=False, fontsize=_SMALL, loc="outside lower center", ncols=2)
+
+
+def _draw_gradient_norms(
+    names: Sequence[str], gradients: Sequence[float], figure: Figure | SubFigure
+) -> None:
+    axes = figure.subplots()
+    axes.plot(gradients, range(len(names)), "D", color=_RED, markersize=5)
+    _dress_norms(axes, names, np.array(gradients), "norm of the gradient")
+
+
+def _dress_norms(axes: Axes, names: Sequence[str], norms: npt.NDArray[Any], label: str) -> None:
+    positive = norms[norms > 0]
+    if logarithmic := positive.max() > 10 * positive.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, 1.1 * positive.max())
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    _dress(axes, "", f"{label}, logarithmic" if logarithmic else label, "")
 
 
 def _draw_calibration(calibration: Calibration, figure: Figure | SubFigure) -> None:

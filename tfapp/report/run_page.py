@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tfapp.errors import TfappError
 from tfapp.report import measured_tables as tables
 from tfapp.report.figures import confusion_plot, curves_plot, is_image
-from tfapp.report.measured_figures import calibration_plot, images_plot, numbers_plot
+from tfapp.report.measured_figures import calibration_plot, images_plot, norms_plot, numbers_plot
 from tfapp.report.page import Block, Code, Columns, Page, Section, Table, Text, Verdict
 from tfapp.report.plots import Plot, picture, pictures
 from tfapp.report.words import counted, disk_size, duration, shown
@@ -76,6 +76,8 @@ def run_plots(run: Run, measured: Measurements | None) -> dict[str, Plot]:
             images = tables.mistake_images(answers, measured.info)
             told = f"Worst mistakes of {split}"
             found["mistakes"] = images_plot(f"mistakes-{split}", images, told)
+    if measured and measured.norms:
+        found["norms"] = norms_plot(measured.norms)
     return {name: plot for name, plot in found.items() if plot}
 
 
@@ -98,7 +100,7 @@ def run_page(
             Section("Learning curves", _curves(run, plots)),
             *_answers(run, measured, plots),
             *_data(measured, plots),
-            *_norms(measured),
+            *_norms(measured, plots),
         ]
     sections += [
         *_search(run),
@@ -257,13 +259,14 @@ def _data(measured: Measurements | None, plots: Mapping[str, Plot]) -> list[Sect
     return [Section("Data", blocks)]
 
 
-def _norms(measured: Measurements | None) -> list[Section]:
+def _norms(measured: Measurements | None, plots: Mapping[str, Plot]) -> list[Section]:
     if measured is None or measured.norms is None:
         return []
     norms = measured.norms
     examples = counted(norms.examples, "example")
     batch = _BATCH.format(examples=examples) if norms.examples else _NO_GRADIENTS
-    return [Section("Weights and gradients", [tables.norms_table(norms, batch)])]
+    drawn = pictures(plots["norms"]) if "norms" in plots else []
+    return [Section("Weights and gradients", [*drawn, tables.norms_table(norms, batch)])]
 
 
 def _search(run: Run) -> list[Section]:

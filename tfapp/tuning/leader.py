@@ -384,5 +384,7 @@ class Leader:
             return budget
         rest = max(0, self._total - len(ended))
         # Trials of later rounds of Hyperband are longer; the mean of all is what is known.
-        left = statistics.fmean(t.seconds for t in ended) * rest / self._workers
+        # A chief cannot know how many machines there are before they run trials.
+        workers = max(self._workers, len(self._open))
+        left = statistics.fmean(t.seconds for t in ended) * rest / workers
         return left if budget is None else min(left, budget)
