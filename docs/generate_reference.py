@@ -38,6 +38,7 @@ _EXIT_CODES = {
     ExitCode.DIVERGED: "training met NaN or Inf",
     ExitCode.INTERRUPTED: "Ctrl-C; training saves everything first",
     ExitCode.TERMINATED: "SIGTERM; training saves everything first",
+    ExitCode.NOT_STARTED: "the server could not start, as TensorFlow Serving says it",
 }
 
 

@@ -13,6 +13,8 @@
     ├── ExportError               1  a SavedModel cannot be written, read or trusted
     ├── StorageError              1  the disk refused: full, read-only, no permission
     ├── Diverged                  5  training met NaN or Inf
+    ├── ServingError              1  a request, or the loading of a version (tfapp.serving.status)
+    ├── StartError              255  the server cannot start (tfapp.serving.flags)
     └── Interrupted         130/143  stopped by a signal after a clean save
 
 A message says what was found, what is allowed, and what to type next, in one sentence or two.
@@ -44,6 +46,7 @@ class ExitCode(IntEnum):
     DIVERGED = 5
     INTERRUPTED = 130
     TERMINATED = 143
+    NOT_STARTED = 255
 
 
 class TfappError(Exception):

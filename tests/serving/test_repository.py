@@ -1,0 +1,501 @@
+"""Versions of models: found, loaded, lent to requests, replaced and unloaded."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from tfapp.serving.configs import ModelConfig
+from tfapp.serving.loading import LoadOptions
+from tfapp.serving.models import ModelSpec, State
+from tfapp.serving.repository import Repository, RepositoryOptions
+from tfapp.serving.status import Code, ServingError
+from tfapp.serving.versions import All, Latest, Specific, scan
+
+
+class Light:
+    """A servable that weighs nothing: what a state machine can see of one."""
+
+    def __init__(self, name, version, path):
+        self.name, self.version, self.path = name, version, path
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+
+class Loader:
+    """Loads `Light` servables; fails for folders with a file `bad`, waits for `gates`."""
+
+    def __init__(self):
+        self.loaded = []
+        self.tries = []
+        self.gates = {}
+
+    def __call__(self, name, version, path):
+        self.tries.append((name, version))
+        if gate := self.gates.get(version):
+            assert gate.wait(10)
+        if (path / "bad").exists():
+            raise ServingError(Code.DATA_LOSS, f"{path.name} is damaged")
+        self.loaded.append(Light(name, version, path))
+        return self.loaded[-1]
+
+
+@pytest.fixture
+def loader():
+    return Loader()
+
+
+@pytest.fixture
+def base(tmp_path):
+    folder = tmp_path / "m"
+    add(folder, 1)
+    return folder
+
+
+def add(base, version, *, bad=False):
+    folder = base / str(version)
+    folder.mkdir(parents=True)
+    if bad:
+        (folder / "bad").touch()
+
+
+@contextmanager
+def repository(loader, **options):
+    """A repository that looks into its folders only when it is told to, and retries fast."""
+    loading = LoadOptions(
+        retries=options.pop("retries", 0), retry_seconds=options.pop("retry_seconds", 0.01)
+    )
+    kept = Repository(loader, RepositoryOptions(poll_seconds=0, loading=loading, **options))
+    try:
+        yield kept
+    finally:
+        for gate in loader.gates.values():
+            gate.set()
+        kept.close(5)
+
+
+def until(true, seconds=10):
+    """Waits until something holds; fails if it never does."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to hold"
+        time.sleep(0.005)
+
+
+def states(models, name="m"):
+    try:
+        return {status.version: status.state for status in models.statuses(name)}
+    except ServingError:
+        return {}
+
+
+def served(models, **spec):
+    with models.use(ModelSpec("m", **spec)) as servable:
+        return servable.version
+
+
+def refused(code, text, call, *arguments, **named):
+    with pytest.raises(ServingError) as caught:
+        call(*arguments, **named)
+    assert (caught.value.code, str(caught.value)) == (code, text)
+
+
+def test_folders_with_numbers_are_versions(tmp_path, caplog):
+    for name in ("1", "00000123", "123", "9223372036854775807", "9223372036854775808"):
+        (tmp_path / name).mkdir()
+    for name in ("v2", "2.0", "-3", "temp-4", "٤"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "5").touch()
+    found = scan(tmp_path)
+    assert {number: path.name for number, path in found.items()} == {
+        1: "1",
+        123: "123",
+        2**63 - 1: "9223372036854775807",
+    }
+    assert "Duplicate version directories detected. Version 123" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (Latest(), {7}),
+        (Latest(0), {7}),
+        (Latest(2), {3, 7}),
+        (Latest(9), {1, 3, 7}),
+        (All(), {1, 3, 7}),
+        (Specific(frozenset({1, 4})), {1}),
+    ],
+)
+def test_a_policy_says_which_are_wanted(policy, wanted):
+    assert policy.wanted([3, 7, 1]) == wanted
+
+
+def test_the_newest_version_is_served(loader, base):
+    add(base, 3)
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        assert served(models) == served(models, version=3) == 3
+        assert states(models) == {3: State.AVAILABLE}
+        specific = "Servable not found for request: Specific(m, 1)"
+        refused(Code.NOT_FOUND, specific, served, models, version=1)
+
+
+def test_what_is_not_there_is_told_as_clients_expect_it(loader, base):
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+
+        def use(spec):
+            with models.use(spec):
+                raise AssertionError
+
+        missing = "Servable not found for request: Latest(n)"
+        refused(Code.NOT_FOUND, missing, use, ModelSpec("n"))
+        refused(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.", use, ModelSpec(""))
+        label = "Unrecognized servable version label: x"
+        refused(Code.INVALID_ARGUMENT, label, use, ModelSpec("m", label="x"))
+        refused(Code.INVALID_ARGUMENT, label, use, ModelSpec("n", label="x"))
+        unknown = "Could not find any versions of model n"
+        refused(Code.NOT_FOUND, unknown, models.statuses, "n")
+        other = "Could not find version 9 of model m"
+        refused(Code.NOT_FOUND, other, models.statuses, "m", 9)
+
+
+def test_a_new_version_is_loaded_before_the_old_one_goes(loader, base):
+    loader.gates[2] = threading.Event()
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2)
+        models.poll()
+        until(lambda: states(models).get(2) is State.LOADING)
+        assert served(models) == 1
+        assert states(models)[1] is State.AVAILABLE
+        loader.gates[2].set()
+        until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
+        assert served(models) == 2
+        assert [light.closed for light in loader.loaded] == [True, False]
+
+
+def test_a_request_keeps_its_version_until_it_is_done(loader, base):
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        with models.use(ModelSpec("m")) as first, models.use(ModelSpec("m", 1)) as again:
+            assert first is again
+            add(base, 2)
+            models.poll()
+            until(lambda: states(models)[1] is State.UNLOADING)
+            assert served(models) == 2
+            assert not first.closed
+            refused(
+                Code.NOT_FOUND,
+                "Servable not found for request: Specific(m, 1)",
+                served,
+                models,
+                version=1,
+            )
+        until(lambda: states(models)[1] is State.END)
+        assert first.closed
+
+
+def test_a_load_that_fails_is_retried_and_then_ends_with_its_text(loader, base):
+    with repository(loader, retries=2) as models:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2, bad=True)
+        models.poll()
+        until(lambda: states(models)[2] is State.END)
+        assert loader.tries == [("m", 1), ("m", 2), ("m", 2), ("m", 2)]
+        newest, oldest = models.statuses("m")
+        assert (newest.code, newest.message) == (Code.DATA_LOSS, "2 is damaged")
+        assert (oldest.state, oldest.code, oldest.message) == (State.AVAILABLE, Code.OK, "")
+        assert served(models) == 1
+        models.poll()
+        assert len(loader.tries) == 4, "it is not tried for ever"
+
+
+def test_a_version_that_is_mended_between_tries_is_served(loader, base):
+    with repository(loader, retries=5, retry_seconds=0.3) as models:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2, bad=True)
+        models.poll()
+        until(lambda: ("m", 2) in loader.tries)
+        assert [s.code for s in models.statuses("m", 2)] == [Code.OK], "it may still come"
+        (base / "2" / "bad").unlink()
+        until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
+
+
+def test_a_version_that_is_removed_between_tries_is_given_up(loader, base):
+    with repository(loader, retries=5, retry_seconds=60) as models:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2, bad=True)
+        models.poll()
+        until(lambda: ("m", 2) in loader.tries)
+        shutil.rmtree(base / "2")
+        models.poll()
+        until(lambda: states(models)[2] is State.END)
+        add(base, 2)
+        models.poll()
+        until(lambda: served(models) == 2)
+
+
+def test_anything_a_model_raises_is_told(base):
+    def load(name, version, path):
+        raise RuntimeError("its own fault")
+
+    models = Repository(load, RepositoryOptions(0, loading=LoadOptions(retries=0)))
+    with pytest.raises(ServingError, match="due to error: UNKNOWN: RuntimeError: its own fault"):
+        models.serve([ModelConfig("m", base)])
+    models.close()
+
+
+def test_removing_the_newest_folder_goes_back_to_the_one_before(loader, base):
+    add(base, 2)
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        assert served(models) == 2
+        shutil.rmtree(base / "2")
+        models.poll()
+        until(lambda: states(models) == {2: State.END, 1: State.AVAILABLE})
+        add(base, 2)
+        models.poll()
+        until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
+
+
+def test_a_missing_base_path_unloads_nothing_but_an_empty_one_does(loader, base, caplog):
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        base.rename(base.with_name("away"))
+        models.poll()
+        assert f"Could not find base path {base} for servable m" in caplog.text
+        assert served(models) == 1
+        base.mkdir()
+        models.poll()
+        assert f"No versions of servable m found under base path {base}." in caplog.text
+        until(lambda: states(models) == {1: State.END})
+        latest = "Servable not found for request: Latest(m)"
+        refused(Code.NOT_FOUND, latest, served, models)
+
+
+def test_specific_versions_are_served_side_by_side(loader, base, caplog):
+    add(base, 2)
+    add(base, 3)
+    with repository(loader) as models:
+        policy = Specific(frozenset({1, 2, 9}))
+        models.serve([ModelConfig("m", base, policy)])
+        until(lambda: states(models) == {1: State.AVAILABLE, 2: State.AVAILABLE})
+        assert (served(models), served(models, version=1)) == (2, 1)
+        assert "Version 9 of servable m" in caplog.text
+        models.serve([ModelConfig("m", base, Specific(frozenset({1})))])
+        until(lambda: states(models) == {1: State.AVAILABLE, 2: State.END})
+        assert served(models) == 1
+
+
+def test_the_start_waits_for_the_first_version(loader, base):
+    loader.gates[1] = threading.Event()
+    with repository(loader) as models:
+        start = threading.Thread(target=models.serve, args=([ModelConfig("m", base)],))
+        start.start()
+        until(lambda: states(models) == {1: State.LOADING})
+        assert not models.ready()
+        assert start.is_alive()
+        loader.gates[1].set()
+        start.join(10)
+        assert not start.is_alive()
+        assert models.ready()
+        assert served(models) == 1
+
+
+def test_who_waits_for_the_start_can_give_up(loader, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with repository(loader) as models:
+        asked = []
+        models.serve(
+            [ModelConfig("m", tmp_path / "empty")],
+            stopped=lambda: asked.append(1) or len(asked) > 1,
+        )
+        assert not models.ready()
+        assert len(asked) == 2
+
+
+def test_a_bad_model_makes_the_start_fail(loader, base, tmp_path):
+    add(tmp_path / "n", 4, bad=True)
+    with repository(loader) as models:
+        text = (
+            "1 model(s) did not become available: {{{name: n version: 4} due to error:"
+            " DATA_LOSS: 4 is damaged}, }"
+        )
+        configs = [ModelConfig("m", base), ModelConfig("n", tmp_path / "n")]
+        refused(Code.UNKNOWN, text, models.serve, configs)
+
+
+def config_of(**bases):
+    config = ModelServerConfig()
+    for name, base in bases.items():
+        config.model_config_list.config.add(
+            name=name, base_path=str(base), model_platform="tensorflow"
+        )
+    return config
+
+
+def test_a_reload_is_the_whole_truth(loader, base, tmp_path):
+    add(tmp_path / "n", 5)
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        models.reload(config_of(n=tmp_path / "n"))
+        assert models.names() == ("n",)
+        assert states(models, "n") == {5: State.AVAILABLE}
+        until(lambda: states(models) == {1: State.END})
+        models.reload(config_of(m=base, n=tmp_path / "n"))
+        assert served(models) == 1
+        assert [light.closed for light in loader.loaded] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("", Code.FAILED_PRECONDITION, "Cannot transition to requested config."),
+        (
+            "model_config_list { config { name: 'm' base_path: 'm' model_platform: 'tensorflow' }}",
+            Code.INVALID_ARGUMENT,
+            "Expected model m to have an absolute path or URI; got base_path()=m",
+        ),
+    ],
+)
+def test_a_reload_that_is_refused_changes_nothing(loader, base, text, code, told):
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        with pytest.raises(ServingError) as caught:
+            models.reload(text_format.Parse(text, ModelServerConfig()))
+        assert caught.value.code is code
+        assert told in str(caught.value)
+        models.poll()
+        assert served(models) == 1
+        assert models.names() == ("m",)
+
+
+def test_a_reload_with_a_bad_new_model_says_so_and_serves_the_others(loader, base, tmp_path):
+    add(tmp_path / "n", 4, bad=True)
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        with pytest.raises(
+            ServingError, match=r"^1 model\(s\) did not become available: {{{name: n version"
+        ):
+            models.reload(config_of(m=base, n=tmp_path / "n"))
+        assert served(models) == 1
+
+
+def labelled(base, **labels):
+    return [ModelConfig("m", base, All(), labels)]
+
+
+def test_labels_name_versions_that_are_available(loader, base):
+    add(base, 2)
+    with repository(loader) as models:
+        models.serve(labelled(base))
+        until(lambda: len(states(models)) == 2 and set(states(models).values()) == {30})
+        models.serve(labelled(base, stable=1, canary=2))
+        assert (served(models, label="stable"), served(models, label="canary")) == (1, 2)
+        text = (
+            "Request to assign label to version 3 of model m, which is not currently available for"
+            " inference"
+        )
+        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(base, stable=3))
+        assert served(models, label="stable") == 1
+        models.serve(labelled(base, stable=2))
+        assert served(models, label="stable") == 2
+        gone = "Unrecognized servable version label: canary"
+        refused(Code.INVALID_ARGUMENT, gone, served, models, label="canary")
+
+
+def test_labels_at_the_start_are_refused_unless_they_may_be_early(loader, base):
+    with repository(loader) as models, pytest.raises(ServingError, match="not currently available"):
+        models.serve(labelled(base, stable=1))
+    with repository(loader, early_labels=True) as models:
+        models.serve(labelled(base, stable=1, later=7))
+        assert served(models, label="stable") == 1
+        missing = "Servable not found for request: Specific(m, 7)"
+        refused(Code.NOT_FOUND, missing, served, models, label="later")
+        with pytest.raises(ServingError, match="not currently available"):
+            models.serve(labelled(base, stable=7))
+
+
+def test_folders_are_looked_into_all_the_time(loader, base):
+    options = RepositoryOptions(poll_seconds=0.02, loading=LoadOptions(retries=0))
+    models = Repository(loader, options)
+    try:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2)
+        until(lambda: served(models) == 2)
+    finally:
+        models.close()
+    assert all(light.closed for light in loader.loaded)
+
+
+def test_no_request_fails_while_versions_come_and_go(loader, base):
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        done, wrong, counts = threading.Event(), [], [0] * 4
+
+        def ask(index):
+            while not done.is_set():
+                try:
+                    with models.use(ModelSpec("m")) as servable:
+                        if servable.closed:
+                            wrong.append(servable.version)
+                        counts[index] += 1
+                except ServingError as error:
+                    wrong.append(str(error))
+
+        threads = [threading.Thread(target=ask, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for version in range(2, 12):
+            add(base, version)
+            models.poll()
+            until(lambda version=version: states(models)[version] is State.AVAILABLE)
+        done.set()
+        for thread in threads:
+            thread.join(10)
+        assert wrong == []
+        assert min(counts) > 0
+        until(lambda: sum(not light.closed for light in loader.loaded) == 1)
+
+
+def test_closing_waits_for_requests_and_unloads(loader, base):
+    models = Repository(loader, RepositoryOptions(poll_seconds=0))
+    models.serve([ModelConfig("m", base)])
+    lease = models.use(ModelSpec("m"))
+    servable = lease.__enter__()
+    closing = threading.Thread(target=models.close, args=(10,))
+    closing.start()
+    until(lambda: states(models) == {1: State.UNLOADING})
+    assert not servable.closed
+    lease.__exit__(None, None, None)
+    closing.join(10)
+    assert servable.closed
+
+
+def test_a_request_that_outlives_the_end_is_not_disturbed(loader, base):
+    models = Repository(loader, RepositoryOptions(poll_seconds=0))
+    models.serve([ModelConfig("m", base)])
+    with models.use(ModelSpec("m")) as servable:
+        models.close(0.01)
+        assert not servable.closed
+
+
+def test_what_happens_is_logged(loader, base, caplog):
+    caplog.set_level(logging.INFO, "tfapp.serving")
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        add(base, 2)
+        models.poll()
+        until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
+    assert "loaded m version 2 in " in caplog.text
+    assert "unloaded m version 1" in caplog.text

@@ -1,0 +1,140 @@
+"""Requests that come with a model are run before it is served; one that fails keeps it out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from models_for_tests import example, write_half_plus_two
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from tfapp.serving.configs import configs_of
+from tfapp.serving.flags import Flags
+from tfapp.serving.servable import load_servable
+from tfapp.serving.server import ModelServer
+from tfapp.serving.status import Code, ServingError
+from tfapp.serving.warmup import MOST_RECORDS, WARMUP_FILE, warm_up
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_half_plus_two(tmp_path_factory.mktemp("warm") / "half" / "1")
+
+
+@pytest.fixture
+def servable(written):
+    loaded = load_servable("half", 1, written)
+    yield loaded
+    loaded.close()
+    (written / WARMUP_FILE).unlink(missing_ok=True)
+
+
+def write(folder, *records):
+    file = folder / WARMUP_FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record.SerializeToString())
+
+
+def predict_log(alias="x"):
+    record = PredictionLog()
+    request = record.predict_log.request
+    request.model_spec.name = "any other name"
+    request.inputs[alias].CopyFrom(tf.make_tensor_proto(np.ones([2, 1], np.float32)))
+    return record
+
+
+def example_log(field, signature):
+    record = PredictionLog()
+    request = getattr(record, field).request
+    request.model_spec.signature_name = signature
+    request.input.example_list.examples.append(example(x=1.0))
+    return record
+
+
+def several_log():
+    record = PredictionLog()
+    request = record.multi_inference_log.request
+    for signature, method in (("regress_x_to_y", "regress"), ("classify_x_to_y", "classify")):
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "half", signature
+    with_context = request.input.example_list_with_context
+    with_context.context.CopyFrom(example(x=1.0))
+    with_context.examples.append(example(x2=2.0))
+    return record
+
+
+def runs_of(servable, monkeypatch):
+    """Counts how often the graph is run."""
+    seen = []
+    for name in ("run", "fetch"):
+        call = getattr(servable, name)
+
+        def counted(*arguments, call=call, **named):
+            seen.append(1)
+            return call(*arguments, **named)
+
+        monkeypatch.setattr(servable, name, counted)
+    return seen
+
+
+def test_every_kind_of_request_is_run_as_often_as_asked(servable, written, monkeypatch):
+    write(
+        written,
+        predict_log(),
+        example_log("classify_log", "classify_x_to_y"),
+        example_log("regress_log", "regress_x_to_y"),
+        several_log(),
+    )
+    runs = runs_of(servable, monkeypatch)
+    assert warm_up(servable) == 4
+    assert len(runs) == 4
+    assert warm_up(servable, iterations=3) == 4
+    assert len(runs) == 4 + 12
+
+
+def test_a_model_without_requests_is_not_run(servable, monkeypatch):
+    runs = runs_of(servable, monkeypatch)
+    assert warm_up(servable) == 0
+    assert not runs
+
+
+def test_what_cannot_be_run_is_told(servable, written):
+    def refused(code, said):
+        with pytest.raises(ServingError) as caught:
+            warm_up(servable)
+        assert caught.value.code is code
+        assert said in str(caught.value)
+
+    write(written, predict_log("z"))
+    refused(Code.INVALID_ARGUMENT, "input tensor alias not found in signature: z")
+    other = PredictionLog()
+    other.session_run_log.request.model_spec.name = "half"
+    write(written, other)
+    refused(Code.UNIMPLEMENTED, "session_run_log")
+    (written / WARMUP_FILE).write_bytes(b"this is no TFRecord at all")
+    refused(Code.DATA_LOSS, "Please verify your warmup data is in TFRecord format.")
+    write(written, *[predict_log()] * (MOST_RECORDS + 1))
+    refused(Code.INVALID_ARGUMENT, "exceeds the maximum (1000)")
+
+
+def test_a_failing_request_keeps_a_version_out_unless_it_is_turned_off(servable, written):
+    write(written, predict_log("z"))
+    given = {
+        "model_name": "half",
+        "model_base_path": str(written.parent),
+        "max_num_load_retries": 0,
+    }
+    for enabled, state in ((True, "END"), (False, "AVAILABLE")):
+        flags = Flags(**given, enable_model_warmup=enabled)
+        server = ModelServer(flags, configs_of(flags))
+        try:
+            if enabled:
+                with pytest.raises(ServingError, match="did not become available"):
+                    server.models.serve(configs_of(flags))
+            else:
+                server.models.serve(configs_of(flags))
+            assert [status.state.name for status in server.models.statuses("half")] == [state]
+        finally:
+            server.close()

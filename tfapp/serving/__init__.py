@@ -1,0 +1,1 @@
+"""Serves SavedModels as TensorFlow Serving does: its flags, files, REST and gRPC interfaces."""

@@ -1,0 +1,285 @@
+"""Predict, classify, regress and multi-inference: the checks before a run and after it.
+
+Texts and codes are those of TensorFlow Serving, which clients match on; hints come after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from tfapp.serving.example_signatures import (
+    CLASSIFY,
+    PREDICT,
+    REGRESS,
+    Classifications,
+    classifications,
+    classify_outputs,
+    regress_outputs,
+    regressions,
+)
+from tfapp.serving.servable import Servable, Signature, TensorInfo
+from tfapp.serving.status import Code, ServingError
+from tfapp.serving.tensors import to_array
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the signatures of a multi-inference.
+
+    Attributes:
+        signature_name: Of the signature; `serving_default` if empty.
+        method_name: `CLASSIFY` or `REGRESS`.
+    """
+
+    signature_name: str
+    method_name: str
+
+
+def predict(
+    servable: Servable,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    output_filter: Sequence[str] = (),
+    *,
+    check_method: bool = False,
+) -> dict[str, np.ndarray]:
+    """Computes the outputs of a signature.
+
+    Args:
+        servable: The model.
+        signature_name: `serving_default` if empty.
+        inputs: Arrays by alias; one may be left out if the signature has a default for it.
+        output_filter: Aliases of the outputs to compute; all of them if empty.
+        check_method: Refuse a signature that says it is for something else than inference.
+
+    Returns:
+        The outputs by alias.
+
+    Raises:
+        ServingError: `FAILED_PRECONDITION` for an unknown signature, `INVALID_ARGUMENT` for wrong
+            names of inputs or outputs, else what the run ends with.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            f'Serving signature key "{name}" not found. The model has {_set(servable.signatures)}.',
+        )
+    if check_method and signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
+        raise ServingError(
+            Code.INTERNAL,
+            "Expected prediction signature method_name to be one of"
+            f" {{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method_name}",
+        )
+    complete = complete_inputs(signature, inputs)
+    _check_outputs(signature, output_filter)
+    return servable.run(signature, complete, output_filter or None)
+
+
+def complete_inputs(
+    signature: Signature, inputs: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """Adds the defaults of a signature to the inputs of a request.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: an input is missing that has no default, or one is sent
+            that the signature does not have.
+    """
+    if inputs.keys() == signature.inputs.keys():
+        return inputs
+    defaults = signature.definition.defaults
+    extra = inputs.keys() - signature.inputs.keys()
+    missing = signature.inputs.keys() - inputs.keys() - set(defaults)
+    if extra and len(inputs) == len(signature.inputs):
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"input tensor alias not found in signature: {min(extra)}. Inputs expected to be in"
+            f" the set {_set(signature.inputs)}.",
+        )
+    if extra or missing:
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"input size does not match signature: {len(inputs)}!={len(signature.inputs)}"
+            f" len({_set(inputs)}) != len({_set(signature.inputs)})."
+            f" Sent extra: {_set(extra)}. Missing but required: {_set(missing)}.",
+        )
+    left_out = signature.inputs.keys() - inputs.keys()
+    return {**inputs, **{alias: to_array(defaults[alias], alias) for alias in left_out}}
+
+
+def classify(
+    servable: Servable, signature_name: str, examples: np.ndarray, *, check_method: bool = False
+) -> Classifications:
+    """Classifies examples.
+
+    Args:
+        servable: The model.
+        signature_name: Of a signature with the input `inputs` and the outputs `classes`, `scores`
+            or both; `serving_default` if empty.
+        examples: `[N]`, serialized tf.Example as `bytes`.
+        check_method: Refuse a signature that does not say that it is for this.
+
+    Returns:
+        For each example its classes as (label, score). A label is `bytes` as the model gives it; it
+        is empty, or the score 0, if the model does not give it.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT` for no examples, an unknown signature, or outputs of
+            another shape or type; else what the run ends with.
+    """
+    signature = _example_signature(servable, signature_name)
+    fetches = classify_outputs(signature, check_method)
+    values = _run_examples(servable, signature.inputs["inputs"], fetches, examples)
+    return classifications(signature, values, len(examples))
+
+
+def regress(
+    servable: Servable, signature_name: str, examples: np.ndarray, *, check_method: bool = False
+) -> list[float]:
+    """Computes a value for each example.
+
+    Args:
+        servable: The model.
+        signature_name: Of a signature with the input `inputs` and the output `outputs`;
+            `serving_default` if empty.
+        examples: `[N]`, serialized tf.Example as `bytes`.
+        check_method: Refuse a signature that does not say that it is for this.
+
+    Returns:
+        N values, exactly as float32 holds them.
+
+    Raises:
+        ServingError: As `classify`.
+    """
+    signature = _example_signature(servable, signature_name)
+    fetches = regress_outputs(signature, check_method)
+    values = _run_examples(servable, signature.inputs["inputs"], fetches, examples)
+    return regressions(signature, values, len(examples))
+
+
+def multi_inference(
+    servable: Servable, tasks: Sequence[Task], examples: np.ndarray, *, check_method: bool = False
+) -> list[Classifications | list[float]]:
+    """Classifies and regresses the same examples by several signatures in one run of the graph.
+
+    Args:
+        servable: The model.
+        tasks: Distinct signatures that read the same tensor.
+        examples: `[N]`, serialized tf.Example as `bytes`.
+        check_method: Refuse signatures that do not say that they are for their task.
+
+    Returns:
+        What `classify` or `regress` returns, for each task.
+
+    Raises:
+        ServingError: `UNIMPLEMENTED` for another method, `INVALID_ARGUMENT` for a signature that is
+            unknown or named twice, or other tensors; else as `classify`.
+    """
+    signatures: dict[str, Signature] = {}
+    fetches: dict[str, None] = {}
+    for task in tasks:
+        signature = _task_signature(servable, task.signature_name, signatures)
+        fetches |= dict.fromkeys(_task_outputs(task, signature, check_method))
+        first = next(iter(signatures.values()))
+        if signature.inputs["inputs"].name != first.inputs["inputs"].name:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, "Input tensor must be the same for all Signatures."
+            )
+    if not signatures:
+        raise ServingError(Code.INVALID_ARGUMENT, "Inference request has no tasks.")
+    values = _run_examples(servable, first.inputs["inputs"], list(fetches), examples)
+    return [
+        classifications(signature, values, len(examples))
+        if task.method_name == CLASSIFY
+        else regressions(signature, values, len(examples))
+        for task, signature in zip(tasks, signatures.values(), strict=True)
+    ]
+
+
+def metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Returns the signatures of a model as a `GetModelMetadataResponse`."""
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = servable.name
+    response.model_spec.version.value = servable.version
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature in servable.signatures.items():
+        signatures.signature_def[name].CopyFrom(signature.definition)
+    response.metadata["signature_def"].Pack(signatures)
+    return response
+
+
+def _example_signature(servable: Servable, signature_name: str) -> Signature:
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"No signature was found with the name: {name}. The model has"
+            f" {_set(servable.signatures)}.",
+        )
+    return signature
+
+
+def _task_signature(servable: Servable, name: str, seen: dict[str, Signature]) -> Signature:
+    name = name or DEFAULT_SIGNATURE
+    if name in seen:
+        raise ServingError(Code.INVALID_ARGUMENT, f"Duplicate evaluation of signature: {name}")
+    if name not in servable.signatures:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"Requested signature not found in model graph: {name}"
+        )
+    seen[name] = servable.signatures[name]
+    return seen[name]
+
+
+def _task_outputs(task: Task, signature: Signature, check_method: bool) -> list[str]:
+    if task.method_name == CLASSIFY:
+        return classify_outputs(signature, check_method)
+    if task.method_name == REGRESS:
+        return regress_outputs(signature, check_method)
+    raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
+
+
+def _check_outputs(signature: Signature, output_filter: Sequence[str]) -> None:
+    for index, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in"
+                f" the set {_set(signature.outputs)}.",
+            )
+        if alias in output_filter[:index]:
+            raise ServingError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
+
+
+def _run_examples(
+    servable: Servable, info: TensorInfo, fetches: Sequence[str], examples: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    if not len(examples):
+        raise ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
+    return dict(zip(fetches, servable.fetch({info.name: examples}, fetches), strict=True))
+
+
+def _set(names: Collection[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"
+
+
+def examples_of(given: Any) -> np.ndarray:
+    """Returns the serialized `tf.train.Example`s `[N]` of an `Input` message; N may be 0."""
+    kind = given.WhichOneof("kind")
+    if kind is None:
+        return np.empty(0, object)
+    found = getattr(given, kind)
+    # Two messages one after the other are read as one, in which the later features win.
+    context = b"" if kind == "example_list" else found.context.SerializeToString()
+    examples = np.empty(len(found.examples), object)
+    examples[:] = [context + example.SerializeToString() for example in found.examples]
+    return examples

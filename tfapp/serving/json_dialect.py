@@ -1,0 +1,301 @@
+"""The JSON that TensorFlow Serving reads: NaN and Infinity, any depth, anything after the end.
+
+Source: `rapidjson` with `kParseNanAndInfFlag`, whose texts and offsets of errors these are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import islice
+from typing import Any, NoReturn
+
+import orjson
+
+from tfapp.serving.status import Code, ServingError
+
+TEXT_LIMIT = 256  # bytes of a value that an error repeats
+
+_SPACE = re.compile(rb"[ \t\n\r]*")
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_EXPONENT = re.compile(rb"[eE][+-]?")
+_PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
+_HEX = re.compile(rb"[0-9A-Fa-f]{4}")
+_ESCAPES = {
+    b'"': b'"', b"\\": b"\\", b"/": b"/",
+    b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t",
+}  # fmt: skip
+_WORDS = {b"t": (b"true", True), b"f": (b"false", False), b"n": (b"null", None)}
+_TYPES = {
+    dict: "Object", list: "Array", str: "String", int: "Number", float: "Number",
+    type(None): "Null",
+}  # fmt: skip
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Returns the JSON object that a body begins with.
+
+    Integers that fit no 64 bits become floats. Strings that are not UTF-8 keep their bytes as
+    Python's `surrogateescape` does. Of equal keys the last one counts.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: the body is not JSON, or no object.
+    """
+    if not body:
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = scan(body)
+    if not isinstance(value, dict):
+        raise misformatted(value, "Is not object")
+    return value
+
+
+def scan(body: bytes) -> Any:
+    """Parses what `orjson` does not take, value by value and without recursion.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT` with the reason and the offset in bytes.
+    """
+    return _Scanner(body).document()
+
+
+def invalid(message: str) -> ServingError:
+    """Makes an `INVALID_ARGUMENT` error."""
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def misformatted(value: Any, what: str) -> ServingError:
+    """Makes an `INVALID_ARGUMENT` error that begins with a JSON value."""
+    return invalid(f"JSON Value: {value_text(value)} {what}")
+
+
+def type_text(value: Any) -> str:
+    """Returns what errors call the type of a JSON value, e.g. `Number`."""
+    return str(value) if isinstance(value, bool) else _TYPES[type(value)]
+
+
+def value_text(value: Any) -> str:
+    """Returns a JSON value as errors repeat it: indented by 4, cut after 256 bytes."""
+    todo: list[str | tuple[int, Any]] = [(0, value)]
+    pieces: list[str] = []
+    length = 0
+    while todo and length < TEXT_LIMIT:
+        item = todo.pop()
+        if isinstance(item, tuple):
+            if isinstance(item[1], (dict, list)) and item[1]:
+                todo.extend(reversed(_members(*item)))
+                continue
+            item = _scalar_text(item[1])
+        pieces.append(item)
+        length += len(item)
+    text = "".join(pieces).encode("utf-8", "surrogateescape")[:TEXT_LIMIT]
+    return text.decode("utf-8", "ignore")
+
+
+def decimal_text(value: float) -> str:
+    """Returns a double as answers write it, e.g. `0.5`, `999999.0`, `9e+06`, `NaN`."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    text = f"{value:.6g}"
+    if float(text) != value:
+        text = f"{value:.17g}"
+    return text if "." in text or "e" in text else f"{text}.0"
+
+
+class _Scanner:
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.at = len(_BOM) if text.startswith(_BOM) else 0
+
+    def document(self) -> Any:
+        self._skip_space()
+        if self._next() in (b"", b"\0", b",", b":", b"]", b"}"):
+            self._fail("The document is empty.")
+        opened: list[Any] = []
+        keys: list[str] = []
+        while True:
+            value = self._value()
+            if isinstance(value, (dict, list)) and not self._closes(value):
+                opened.append(value)
+                if isinstance(value, dict):
+                    keys.append(self._key())
+                continue
+            while opened:
+                outer = opened[-1]
+                if isinstance(outer, list):
+                    outer.append(value)
+                else:
+                    outer[keys[-1]] = value
+                if self._continues(outer):
+                    if isinstance(outer, dict):
+                        keys[-1] = self._key()
+                    break
+                value = opened.pop()
+                if isinstance(value, dict):
+                    keys.pop()
+            else:
+                return value
+
+    def _value(self) -> Any:
+        """Reads a scalar whole, of a list or object only its opening."""
+        char = self._next()
+        if char == b'"':
+            return self._string()
+        if char in (b"[", b"{"):
+            self.at += 1
+            self._skip_space()
+            return [] if char == b"[" else {}
+        if char in _WORDS:
+            word, value = _WORDS[char]
+            self._expect(word)
+            return value
+        return self._number()
+
+    def _closes(self, container: Any) -> bool:
+        closed = self._next() == (b"]" if isinstance(container, list) else b"}")
+        self.at += closed
+        return closed
+
+    def _continues(self, container: Any) -> bool:
+        self._skip_space()
+        if self._closes(container):
+            return False
+        if self._next() != b",":
+            what = "] after an array element" if isinstance(container, list) else ""
+            self._fail(f"Missing a comma or {what or '} after an object member'}.")
+        self.at += 1
+        self._skip_space()
+        return True
+
+    def _key(self) -> str:
+        if self._next() != b'"':
+            self._fail("Missing a name for object member.")
+        key = self._string()
+        self._skip_space()
+        if self._next() != b":":
+            self._fail("Missing a colon after a name of object member.")
+        self.at += 1
+        self._skip_space()
+        return key
+
+    def _string(self) -> str:
+        self.at += 1
+        parts = []
+        while True:
+            plain = _PLAIN.match(self.text, self.at)
+            assert plain is not None
+            parts.append(plain[0])
+            self.at = plain.end()
+            char = self._next()
+            if char == b'"':
+                self.at += 1
+                return b"".join(parts).decode("utf-8", "surrogateescape")
+            if char == b"\\":
+                parts.append(self._escaped())
+            elif char in (b"", b"\0"):
+                self._fail("Missing a closing quotation mark in string.")
+            else:
+                self._fail("Invalid encoding in string.")
+
+    def _escaped(self) -> bytes:
+        start = self.at
+        char = self.text[start + 1 : start + 2]
+        self.at += 2
+        if char in _ESCAPES:
+            return _ESCAPES[char]
+        if char != b"u":
+            self._fail("Invalid escape character in string.", start)
+        point = self._hex(start)
+        if 0xD800 <= point <= 0xDFFF:
+            followed = self.text.startswith(b"\\u", self.at)
+            self.at += 2
+            low = self._hex(start) if followed and point <= 0xDBFF else 0
+            if not 0xDC00 <= low <= 0xDFFF:
+                self._fail("The surrogate pair in string is invalid.", start)
+            point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00)
+        return chr(point).encode()
+
+    def _hex(self, start: int) -> int:
+        digits = _HEX.match(self.text, self.at)
+        if digits is None:
+            self._fail("Incorrect hex digit after \\u escape in string.", start)
+        self.at += 4
+        return int(digits[0], 16)
+
+    def _number(self) -> float:
+        start = self.at
+        match = _NUMBER.match(self.text, start)
+        if match is None:
+            return self._not_finite()
+        fraction, exponent = match.groups()
+        self.at = match.end()
+        if exponent is None:
+            if fraction is None and self._next() == b".":
+                self._fail("Miss fraction part in number.", self.at + 1)
+            if unfinished := _EXPONENT.match(self.text, self.at):
+                self._fail("Miss exponent in number.", unfinished.end())
+        if fraction is None and exponent is None and len(match[0]) <= 20:
+            whole = int(match[0])
+            if -(2**63) <= whole < 2**64:
+                return whole
+        value = float(match[0])
+        if math.isinf(value):
+            self._fail("Number too big to be stored in double.", start)
+        return value
+
+    def _not_finite(self) -> float:
+        minus = self._next() == b"-"
+        self.at += minus
+        if self._next() == b"N":
+            self._expect(b"NaN")
+            return math.nan
+        self._expect(b"Inf")
+        if self._next() == b"i":
+            self._expect(b"inity")
+        return -math.inf if minus else math.inf
+
+    def _expect(self, word: bytes) -> None:
+        for char in word:
+            if self._next() != bytes((char,)):
+                self._fail("Invalid value.")
+            self.at += 1
+
+    def _next(self) -> bytes:
+        return self.text[self.at : self.at + 1]
+
+    def _skip_space(self) -> None:
+        space = _SPACE.match(self.text, self.at)
+        assert space is not None
+        self.at = space.end()
+
+    def _fail(self, reason: str, at: int | None = None) -> NoReturn:
+        offset = self.at if at is None else at
+        raise invalid(f"JSON Parse error: {reason} at offset: {offset}")
+
+
+def _members(depth: int, container: Any) -> list[str | tuple[int, Any]]:
+    """Returns the texts and values a container consists of, as many as a text can show."""
+    first, last = ("{", "}") if isinstance(container, dict) else ("[", "]")
+    members: list[str | tuple[int, Any]] = [first]
+    # Each takes a byte at least.
+    for key in islice(container, TEXT_LIMIT):
+        members.append(",\n" if len(members) > 1 else "\n")
+        members.append("    " * (depth + 1))
+        if isinstance(container, dict):
+            members.append(f"{_scalar_text(key)}: ")
+            members.append((depth + 1, container[key]))
+        else:
+            members.append((depth + 1, key))
+    return [*members, "\n" + "    " * depth, last]
+
+
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, float):
+        return decimal_text(value)
+    if isinstance(value, str):
+        return json.dumps(value[: TEXT_LIMIT + 1], ensure_ascii=False)
+    return json.dumps(value)

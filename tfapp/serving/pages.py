@@ -1,0 +1,56 @@
+"""What TensorFlow Serving lacks, on paths it does not use: a list of models, health, readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import orjson
+
+from tfapp.serving.models import Models, State, VersionStatus
+from tfapp.serving.status import ServingError
+
+PATHS = ("/models", "/healthz", "/readyz")
+
+
+class ServedModels(Models, Protocol):
+    """Models that can be listed."""
+
+    def names(self) -> Sequence[str]:
+        """Returns the names of the models that are to be served."""
+
+
+def page(path: str, models: ServedModels) -> tuple[int, bytes]:
+    """Returns the HTTP status and the JSON of a page.
+
+    Args:
+        path: `/models`: every model that is to be served, with its versions; `/healthz`: 200 while
+            the process answers; `/readyz`: 200 when every model that is to be served has a version
+            that is AVAILABLE, else 503 with the names of those that have none.
+        models: Who keeps the models.
+    """
+    if path == "/healthz":
+        return 200, orjson.dumps({"status": "ok"})
+    known = {name: _versions(models, name) for name in models.names()}
+    if path == "/models":
+        return 200, orjson.dumps({"models": [_listed(*item) for item in known.items()]})
+    waiting = [
+        name
+        for name, versions in known.items()
+        if not any(version.state is State.AVAILABLE for version in versions)
+    ]
+    if waiting or not known:
+        return 503, orjson.dumps({"status": "not ready", "waiting_for": waiting})
+    return 200, orjson.dumps({"status": "ready"})
+
+
+def _versions(models: ServedModels, name: str) -> Sequence[VersionStatus]:
+    try:
+        return models.statuses(name)
+    except ServingError:  # none has been found yet
+        return []
+
+
+def _listed(name: str, versions: Sequence[VersionStatus]) -> dict[str, object]:
+    states = [{"version": str(v.version), "state": v.state.name} for v in versions]
+    return {"name": name, "versions": states}

@@ -1,0 +1,201 @@
+"""The requests of TensorFlow Serving's REST interface: from method, path and body to JSON."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from tfapp.serving import inference
+from tfapp.serving.json_answers import classifications_json, predictions_json, regressions_json
+from tfapp.serving.json_dialect import invalid, parse_object
+from tfapp.serving.json_examples import parse_examples
+from tfapp.serving.json_values import output_filter, predict_inputs, signature_name
+from tfapp.serving.models import Models, ModelSpec
+from tfapp.serving.servable import Servable, Signature
+
+INFLATED_LIMIT = 100 * 2**20  # bytes
+
+_OF_VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
+_FLAGS = re.ASCII | re.IGNORECASE
+_PATHS = {
+    "POST": re.compile(
+        rf"/v1/models/(?P<name>[^/:]+){_OF_VERSION}:(?P<action>classify|regress|predict)", _FLAGS
+    ),
+    "GET": re.compile(
+        rf"/v1/models(?:/(?P<name>[^/:]+))?{_OF_VERSION}(?:/(?P<action>metadata))?", _FLAGS
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a method and a path ask for.
+
+    Attributes:
+        action: `predict`, `classify`, `regress`, `metadata` or `status`.
+        spec: Of which model.
+    """
+
+    action: str
+    spec: ModelSpec
+
+
+def parse_route(method: str, path: str) -> Route:
+    """Reads a method and a path of the `/v1/` space.
+
+    Upper and lower case are one. Names and labels are decoded after the path was divided, so that
+    they may hold `%2F` and `%3A`.
+
+    Args:
+        method: Of HTTP, in upper case.
+        path: As it was sent, without the query.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: there is no such path, or not with this method.
+    """
+    pattern = _PATHS.get(method)
+    match = pattern.fullmatch(path) if pattern is not None else None
+    if match is None:
+        raise invalid(f"Malformed request: {method} {path}")
+    name, version, label, action = match.group("name", "version", "label", "action")
+    if version is not None and not _fits_int64(version):
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    if name is None:
+        raise invalid("Missing model name in request.")
+    spec = ModelSpec(
+        _decoded(name),
+        version=None if version is None else int(version),
+        label=None if label is None else _decoded(label),
+    )
+    return Route("status" if action is None else action.lower(), spec)
+
+
+def answer(route: Route, body: bytes, models: Models, *, check_method: bool = False) -> bytes:
+    """Does what a request asks for.
+
+    Args:
+        route: What it asks for.
+        body: Its JSON; empty for `status` and `metadata`.
+        models: Who keeps the models.
+        check_method: Refuse signatures that do not say that they are for this.
+
+    Returns:
+        The JSON of the answer.
+
+    Raises:
+        ServingError: The request is wrong, the model is not there, or the run failed.
+    """
+    if route.action == "status":
+        return _status(route.spec, models)
+    if route.action == "metadata":
+        with models.use(route.spec) as servable:
+            return _metadata(servable)
+    document = parse_object(body)
+    name = signature_name(document)
+    if route.action == "predict":
+        # Only a body that spells them can hold bools.
+        bools = b"true" in body or b"false" in body
+        with models.use(route.spec) as servable:
+            return _predict(servable, name, document, bools, check_method)
+    examples = parse_examples(document)
+    with models.use(route.spec) as servable:
+        if route.action == "classify":
+            return classifications_json(
+                inference.classify(servable, name, examples, check_method=check_method)
+            )
+        return regressions_json(
+            inference.regress(servable, name, examples, check_method=check_method)
+        )
+
+
+def inflate(body: bytes) -> bytes:
+    """Returns what a gzip body holds.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: it is no gzip, not whole, or holds too much.
+    """
+    pieces: list[bytes] = []
+    left = INFLATED_LIMIT
+    try:
+        while body:
+            inflater = zlib.decompressobj(wbits=31)
+            piece = inflater.decompress(body, left + 1)
+            left -= len(piece)
+            if left < 0:
+                raise invalid(f"The gzip body holds more than {INFLATED_LIMIT} bytes.")
+            if not inflater.eof:
+                raise invalid("The gzip body ends before it is whole.")
+            pieces.append(piece)
+            body = inflater.unused_data
+    except zlib.error as error:
+        raise invalid(f"The body is not gzip, as its Content-Encoding says: {error}.") from None
+    return b"".join(pieces)
+
+
+def _predict(
+    servable: Servable, name: str, document: dict[str, Any], bools: bool, check_method: bool
+) -> bytes:
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise invalid(
+            f'Serving signature name: "{name}" not found in signature def. The model has'
+            f" {', '.join(servable.signatures) or 'none'}."
+        )
+    _check_has_inputs(signature)
+    inputs = predict_inputs(document, signature.inputs, may_hold_bools=bools)
+    outputs = inference.predict(
+        servable, name, inputs.arrays, output_filter(document), check_method=check_method
+    )
+    return predictions_json(outputs, rows=inputs.rows)
+
+
+def _check_has_inputs(signature: Signature) -> None:
+    if not signature.inputs:
+        name = "DEFAULT" if signature.name == inference.DEFAULT_SIGNATURE else signature.name
+        raise invalid(f"Failed to get input map for signature: {name}")
+
+
+def _status(spec: ModelSpec, models: Models) -> bytes:
+    # A label is ignored, as by TensorFlow Serving: all versions are told of.
+    versions = [
+        {
+            "version": str(version.version),
+            "state": version.state.name,
+            "status": {"error_code": version.code.name, "error_message": version.message},
+        }
+        for version in models.statuses(spec.name, spec.version)
+    ]
+    return orjson.dumps({"model_version_status": versions})
+
+
+def _metadata(servable: Servable) -> bytes:
+    response = inference.metadata(servable)
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(definitions)
+    spec = _with_defaults(response.model_spec)
+    return orjson.dumps(
+        {"model_spec": spec, "metadata": {"signature_def": _with_defaults(definitions)}}
+    )
+
+
+def _with_defaults(message: Any) -> dict[str, Any]:
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _fits_int64(digits: str) -> bool:
+    # Python refuses to read thousands of digits.
+    significant = digits.lstrip("0") or "0"
+    return len(significant) <= 19 and int(significant) < 2**63
+
+
+def _decoded(text: str) -> str:
+    return unquote_to_bytes(text).decode("utf-8", "surrogateescape")

@@ -1,0 +1,331 @@
+"""The gRPC services of TensorFlow Serving: prediction, model status, and health if asked for.
+
+The server is synchronous. In Python it is as fast as the asynchronous one, and a model runs in the
+thread that read the request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf import wrappers_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from tfapp.serving import inference
+from tfapp.serving.example_signatures import CLASSIFY
+from tfapp.serving.models import Models, ModelSpec
+from tfapp.serving.servable import Servable
+from tfapp.serving.status import Code, ServingError
+from tfapp.serving.tensors import to_array, write_proto
+
+_LOG = logging.getLogger(__name__)
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_LARGEST_MESSAGE = 2**31 - 1
+_MESSAGE_LIMIT = 1024
+_SERVING, _NOT_SERVING = 1, 2  # grpc.health.v1.HealthCheckResponse.ServingStatus
+_HEALTH_SERVICES = ("", "ModelService", "PredictionService")
+
+
+@dataclass(frozen=True)
+class RpcOptions:
+    """What can be chosen of the services.
+
+    Attributes:
+        tensor_content: Write outputs into `tensor_content` instead of `float_val` and its like.
+        check_method_name: Refuse signatures whose `method_name` is of another method.
+        health: Offer `grpc.health.v1.Health`.
+    """
+
+    tensor_content: bool = False
+    check_method_name: bool = False
+    health: bool = False
+
+
+class Health:
+    """What `grpc.health.v1.Health/Check` answers; shared by all services."""
+
+    def __init__(self) -> None:
+        self._status = _SERVING
+
+    def stop(self) -> None:
+        """Answers `NOT_SERVING` from now on."""
+        self._status = _NOT_SERVING
+
+    def check(self, request: Any, context: Any) -> Any:
+        """Answers one request."""
+        if request.value not in _HEALTH_SERVICES:
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return wrappers_pb2.Int32Value(value=self._status)
+
+
+def make_server(
+    threads: int, channel_arguments: Sequence[tuple[str, str | int]] = ()
+) -> grpc.Server:
+    """Returns a server without services and ports that takes messages of any size.
+
+    Args:
+        threads: How many requests are worked on at once.
+        channel_arguments: Further options of gRPC, which go before ours.
+    """
+    options: dict[str, str | int] = {
+        "grpc.max_send_message_length": _LARGEST_MESSAGE,
+        "grpc.max_receive_message_length": _LARGEST_MESSAGE,
+        "grpc.so_reuseport": 0,  # else two servers on one port would share the requests
+    }
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+    return grpc.server(pool, options=list((options | dict(channel_arguments)).items()))
+
+
+def add_services(
+    server: grpc.Server,
+    models: Models,
+    reload: Callable[[Any], None],
+    *,
+    options: RpcOptions = RpcOptions(),
+) -> Health:
+    """Adds `PredictionService`, `ModelService` and, if asked for, `Health` to a server.
+
+    Args:
+        server: Not yet started.
+        models: Finds the servables.
+        reload: Takes a `ModelServerConfig` with a list of models; returns when they are available,
+            raises `ServingError` if they do not become so.
+        options: What to add.
+
+    Returns:
+        What says whether the server is healthy, to be stopped before the server is.
+    """
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _Prediction(models, options), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Management(models, reload), server)
+    health = Health()
+    if options.health:
+        # The messages have one field each, so that these of protobuf itself read the same on the
+        # wire, and no further package is needed. `Watch` would hold a thread per client.
+        check = grpc.unary_unary_rpc_method_handler(
+            health.check,
+            request_deserializer=wrappers_pb2.StringValue.FromString,
+            response_serializer=wrappers_pb2.Int32Value.SerializeToString,
+        )
+        handler = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
+        server.add_generic_rpc_handlers((handler,))
+    return health
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, models: Models, options: RpcOptions) -> None:
+        self._models = models
+        self._options = options
+
+    def Predict(self, request: Any, context: Any) -> Any:
+        with _errors(context), self._models.use(_spec(request)) as servable:
+            inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
+            _check_deadline(context)
+            outputs = inference.predict(
+                servable,
+                request.model_spec.signature_name,
+                inputs,
+                request.output_filter,
+                check_method=self._options.check_method_name,
+            )
+            response = predict_pb2.PredictResponse()
+            _write_spec(response, request, servable)
+            for alias, value in outputs.items():
+                write_proto(value, response.outputs[alias], as_content=self._options.tensor_content)
+            return response
+
+    def Classify(self, request: Any, context: Any) -> Any:
+        with _errors(context), self._models.use(_spec(request)) as servable:
+            examples = inference.examples_of(request.input)
+            _check_deadline(context)
+            result = inference.classify(
+                servable,
+                request.model_spec.signature_name,
+                examples,
+                check_method=self._options.check_method_name,
+            )
+            response = classification_pb2.ClassificationResponse()
+            _write_spec(response, request, servable)
+            _write_classes(response.result, result)
+            return response
+
+    def Regress(self, request: Any, context: Any) -> Any:
+        with _errors(context), self._models.use(_spec(request)) as servable:
+            examples = inference.examples_of(request.input)
+            _check_deadline(context)
+            result = inference.regress(
+                servable,
+                request.model_spec.signature_name,
+                examples,
+                check_method=self._options.check_method_name,
+            )
+            response = regression_pb2.RegressionResponse()
+            _write_spec(response, request, servable)
+            _write_values(response.result, result)
+            return response
+
+    def MultiInference(self, request: Any, context: Any) -> Any:
+        with _errors(context), self._models.use(_spec_of_tasks(request)) as servable:
+            _check_names(request.tasks)
+            tasks = [
+                inference.Task(task.model_spec.signature_name, task.method_name)
+                for task in request.tasks
+            ]
+            _check_deadline(context)
+            results = inference.multi_inference(
+                servable,
+                tasks,
+                inference.examples_of(request.input),
+                check_method=self._options.check_method_name,
+            )
+            response = inference_pb2.MultiInferenceResponse()
+            for task, result in zip(request.tasks, results, strict=True):
+                added = response.results.add()
+                _write_spec(added, task, servable)
+                if task.method_name == CLASSIFY:
+                    _write_classes(added.classification_result, result)
+                else:
+                    _write_values(added.regression_result, result)
+            return response
+
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:
+        with _errors(context):
+            spec = _spec(request)
+            _check_metadata_fields(request.metadata_field)
+            with self._models.use(spec) as servable:
+                return inference.metadata(servable)
+
+
+class _Management(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, models: Models, reload: Callable[[Any], None]) -> None:
+        self._models = models
+        self._reload = reload
+
+    def GetModelStatus(self, request: Any, context: Any) -> Any:
+        with _errors(context):
+            if not request.HasField("model_spec"):
+                raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+            spec = request.model_spec
+            version = spec.version.value if spec.HasField("version") else None
+            response = get_model_status_pb2.GetModelStatusResponse()
+            for found in self._models.statuses(spec.name, version):
+                added = response.model_version_status.add(version=found.version, state=found.state)
+                added.status.error_code = found.code
+                added.status.error_message = found.message
+            return response
+
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
+        with _errors(context):
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise ServingError(
+                    Code.INVALID_ARGUMENT,
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                    " Only ModelConfigList is currently supported",
+                )
+            self._reload(request.config)
+            response = model_management_pb2.ReloadConfigResponse()
+            response.status.error_code = Code.OK
+            return response
+
+
+@contextmanager
+def _errors(context: Any) -> Iterator[None]:
+    """Ends a request with the code and text of a `ServingError` raised inside."""
+    try:
+        yield
+    except ServingError as error:
+        context.abort(_STATUS[error.code], _limited(str(error)))
+    except Exception as error:
+        _LOG.exception("a request failed for a reason that is not its own")
+        context.abort(grpc.StatusCode.INTERNAL, _limited(f"{type(error).__name__}: {error}"))
+
+
+def _limited(message: str) -> str:
+    encoded = message.encode()
+    if len(encoded) <= _MESSAGE_LIMIT:
+        return message
+    return encoded[:_MESSAGE_LIMIT].decode(errors="ignore") + "...TRUNCATED"
+
+
+def _check_deadline(context: Any) -> None:
+    # A run cannot be stopped half-way, but nobody waits for one that has not begun in time.
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the model was run")
+
+
+def _spec(request: Any) -> ModelSpec:
+    if not request.HasField("model_spec"):
+        raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+    spec = request.model_spec
+    if not spec.name:
+        raise ServingError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+    version = spec.version.value if spec.HasField("version") else None
+    label = spec.version_label if spec.HasField("version_label") else None
+    return ModelSpec(spec.name, version, label)
+
+
+def _spec_of_tasks(request: Any) -> ModelSpec:
+    if not request.tasks or not request.tasks[0].HasField("model_spec"):
+        raise ServingError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+    return _spec(request.tasks[0])
+
+
+def _check_names(tasks: Sequence[Any]) -> None:
+    for task in tasks:
+        if not task.model_spec.name:
+            raise ServingError(Code.INVALID_ARGUMENT, "Found ModelSpec with an empty model name.")
+        if task.model_spec.name != tasks[0].model_spec.name:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
+            )
+
+
+def _check_metadata_fields(fields: Sequence[str]) -> None:
+    if not fields:
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            "GetModelMetadataRequest must specify at least one metadata_field",
+        )
+    for field in fields:
+        if field != "signature_def":
+            raise ServingError(Code.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
+
+
+def _write_spec(response: Any, request: Any, servable: Servable) -> None:
+    spec = response.model_spec
+    spec.name = servable.name
+    spec.signature_name = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+    spec.version.value = servable.version
+
+
+def _write_classes(result: Any, rows: Any) -> None:
+    result.SetInParent()
+    for row in rows:
+        classes = result.classifications.add().classes
+        for label, score in row:
+            text = label.decode(errors="replace") if isinstance(label, bytes) else label
+            classes.add(label=text, score=score)
+
+
+def _write_values(result: Any, values: Any) -> None:
+    result.SetInParent()
+    for value in values:
+        result.regressions.add(value=value)

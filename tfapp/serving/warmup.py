@@ -1,0 +1,101 @@
+"""Runs the requests that came with a model before it is served, so that the first is not slow.
+
+Source: TensorFlow Serving, `servables/tensorflow/saved_model_warmup_util.cc`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from tfapp.serving import inference
+from tfapp.serving.servable import Servable
+from tfapp.serving.status import Code, ServingError
+from tfapp.serving.tensors import to_array
+
+log = logging.getLogger(__name__)
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+MOST_RECORDS = 1000
+
+
+def warm_up(servable: Servable, *, iterations: int = 1) -> int:
+    """Runs the requests in `assets.extra/tf_serving_warmup_requests`, if the model has them.
+
+    Args:
+        servable: The model.
+        iterations: How often each is run.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        ServingError: `DATA_LOSS`: the file is no TFRecord of `PredictionLog`; `INVALID_ARGUMENT`:
+            it holds more than 1000; `UNIMPLEMENTED`: one is of another kind; or what a request
+            that fails ends with.
+    """
+    file = servable.path / WARMUP_FILE
+    if not file.is_file():
+        return 0
+    started, count = time.monotonic(), 0
+    for record in _records(str(file)):
+        count += 1
+        if count > MOST_RECORDS:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {file}",
+            )
+        for _ in range(iterations):
+            _run(servable, record)
+    log.info(
+        "warmed up %s version %d with %d requests in %.2f s",
+        *(servable.name, servable.version, count, time.monotonic() - started),
+    )
+    return count
+
+
+def _records(file: str) -> Iterator[Any]:
+    try:
+        for content in tf.compat.v1.io.tf_record_iterator(file):
+            yield PredictionLog.FromString(content)
+    except (tf.errors.OpError, DecodeError) as error:
+        reason = getattr(error, "message", str(error))
+        raise ServingError(
+            Code.DATA_LOSS,
+            f"{reason}; {file} cannot be read. Please verify your warmup data is in TFRecord"
+            " format.",
+        ) from error
+
+
+def _run(servable: Servable, record: Any) -> None:
+    kind = record.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = record.predict_log.request
+        inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
+        name = request.model_spec.signature_name
+        inference.predict(servable, name, inputs, request.output_filter)
+    elif kind == "classify_log":
+        request = record.classify_log.request
+        inference.classify(
+            servable, request.model_spec.signature_name, inference.examples_of(request.input)
+        )
+    elif kind == "regress_log":
+        request = record.regress_log.request
+        inference.regress(
+            servable, request.model_spec.signature_name, inference.examples_of(request.input)
+        )
+    elif kind == "multi_inference_log":
+        request = record.multi_inference_log.request
+        tasks = [
+            inference.Task(task.model_spec.signature_name, task.method_name)
+            for task in request.tasks
+        ]
+        inference.multi_inference(servable, tasks, inference.examples_of(request.input))
+    else:
+        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
