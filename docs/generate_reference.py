@@ -22,6 +22,7 @@ from pydantic import BaseModel
 import tfapp
 from tfapp import names
 from tfapp.cli import cli
+from tfapp.cli.export import WithVerify, verify
 from tfapp.config import Config
 from tfapp.errors import ExitCode
 
@@ -129,6 +130,8 @@ def commands(
     """Yields every command with a context to ask it in, groups before what is in them."""
     context = context or _context(cli, "tfapp", None)
     yield path, context
+    if isinstance(context.command, WithVerify):
+        yield (*path, "verify"), _context(verify, "verify", context)
     if isinstance(context.command, click.Group):
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)

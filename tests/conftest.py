@@ -67,3 +67,12 @@ def digits_run(_digits_run: Path, tmp_path: Path) -> Run:
     copy = tmp_path / "runs" / "digits"
     shutil.copytree(_digits_run, copy)
     return Run(copy)
+
+
+@pytest.fixture
+def read_back_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has exports read back in this process: tests/export/test_export_verify.py starts others."""
+    from tfapp.export import draft
+    from tfapp.export.verification import largest_differences
+
+    monkeypatch.setattr(draft, "differences_in_new_process", largest_differences)

@@ -15,6 +15,8 @@ from tfapp.training.restore import load_trained
 from tfapp.training.samples import read_samples
 from tfapp.training.train import train_model
 
+pytestmark = pytest.mark.usefixtures("read_back_here")
+
 
 @pytest.fixture
 def exported(digits_run, tmp_path):

@@ -17,6 +17,7 @@ from tfapp.data.splits import DataInfo
 from tfapp.errors import DataError, MissingError
 from tfapp.exported import find_version, named_inputs, read_card
 from tfapp.runs import find_run
+from tfapp.serving.servable import load_servable
 from tfapp.training.restore import info_from_json, load_trained
 
 
@@ -74,7 +75,7 @@ class Model:
     info: DataInfo
     image_size: tuple[int, int] | None
     batch_size: int
-    call: Callable[[npt.NDArray[Any]], Mapping[str, tf.Tensor]]
+    call: Callable[[npt.NDArray[Any]], Mapping[str, npt.NDArray[Any]]]
 
 
 def load_model(
@@ -102,7 +103,7 @@ def load_model(
         trained.predictor.info,
         data.image_size,
         data.batch_size,
-        lambda features: call(tf.constant(features)),
+        lambda features: {k: v.numpy() for k, v in call(tf.constant(features)).items()},
     )
 
 
@@ -151,14 +152,14 @@ def predict_rows(model: Model | str | Path, rows: Sequence[Any], where: str = "r
 def _saved_model(version: Path) -> Model:
     card = read_card(version)
     info = info_from_json(card["info"])
-    loaded = tf.saved_model.load(str(version))
-    signature = loaded.signatures["serving_default"]
+    servable = load_servable(card["name"], int(version.name), version)
+    signature = servable.signatures["serving_default"]
     data = card["config"]["data"]
     size = data.get("image_size")
 
-    def call(features: npt.NDArray[Any]) -> Mapping[str, tf.Tensor]:
-        # `loaded` must outlive the signature: it owns the variables.
-        return loaded and signature(**named_inputs(info, features))
+    def call(features: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+        inputs = {name: value.numpy() for name, value in named_inputs(info, features).items()}
+        return servable.run(signature, inputs)
 
     resized = None if size is None else (size[0], size[1])
     return Model(version, info, resized, data["batch_size"], call)
@@ -201,7 +202,7 @@ def _predict(
 ) -> Predictions:
     starts = range(0, len(features), model.batch_size)
     batches = [model.call(features[i : i + model.batch_size]) for i in starts]
-    outputs = {name: np.concatenate([b[name].numpy() for b in batches]) for name in batches[0]}
+    outputs = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     classes = model.info.classes
     if not classes:
         values = [

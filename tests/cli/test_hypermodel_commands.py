@@ -11,6 +11,8 @@ import pytest
 
 from tfapp.runs import Run
 
+pytestmark = pytest.mark.usefixtures("read_back_here")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_hypermodel" / "my_hypermodel.py"
 NAME = "my_hypermodel:MyHyperModel"
 

@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from tfapp.config import load_config
 from tfapp.errors import ExitCode, ExportError, StorageError, UsageError
-from tfapp.export.check import refuse_difference
 from tfapp.export.saved_model import export_run
+from tfapp.export.verification import refuse_differences
 from tfapp.runs import Run
 from tfapp.training.restore import load_trained
 from tfapp.training.samples import read_samples
 from tfapp.training.train import train_model
+
+pytestmark = pytest.mark.usefixtures("read_back_here")
 
 
 def test_an_export_takes_raw_features_and_gives_the_live_probabilities(digits_run, tmp_path):
@@ -105,7 +107,7 @@ def test_large_numbers_are_compared_by_their_size(tmp_path):
 
 def test_what_computes_something_else_is_not_published(digits_run, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "tfapp.export.saved_model.largest_difference", lambda *arguments: float("nan")
+        "tfapp.export.draft.differences_in_new_process", lambda _: {"predict": float("nan")}
     )
     with pytest.raises(ExportError, match="computes something else") as caught:
         export_run(digits_run, tmp_path / "digits")
@@ -115,9 +117,9 @@ def test_what_computes_something_else_is_not_published(digits_run, tmp_path, mon
 
 @pytest.mark.parametrize("difference", [1e-4, float("inf"), float("nan")])
 def test_only_rounding_is_accepted(difference):
-    refuse_difference(1e-6, "float32")
-    with pytest.raises(ExportError):
-        refuse_difference(difference, "float32")
+    refuse_differences({"predict": 1e-6}, 1e-5)
+    with pytest.raises(ExportError, match="classify differs by"):
+        refuse_differences({"predict": 1e-6, "classify": difference}, 1e-5)
 
 
 def test_a_full_disk_leaves_the_versions_that_were_there(digits_run, tmp_path, monkeypatch):
@@ -135,10 +137,10 @@ def test_a_full_disk_leaves_the_versions_that_were_there(digits_run, tmp_path, m
 
 _KILLED = """
     import os, pathlib, signal, sys
-    from tfapp.export import saved_model
+    from tfapp.export import draft, saved_model
     die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
     if sys.argv[3] == "before the card":
-        saved_model.write_card = die
+        draft.write_card = die
     else:
         saved_model._publish = die
     saved_model.export_run(sys.argv[1], pathlib.Path(sys.argv[2]))

@@ -29,6 +29,8 @@ from tfapp.settings import read_settings
 from tfapp.training.restore import load_trained
 from tfapp.training.train import train_model
 
+pytestmark = pytest.mark.usefixtures("read_back_here")
+
 SECTIONS = [
     "Model details",
     "Intended use",

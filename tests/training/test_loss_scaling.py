@@ -28,6 +28,8 @@ from tfapp.training.tape import TapeStep
 from tfapp.training.train import train_model
 from tfapp.training.writers import Writer
 
+pytestmark = pytest.mark.usefixtures("read_back_here")
+
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(12, 5)).astype(np.float32)
 LABELS = np.arange(12, dtype=np.int32) % 3

@@ -21,6 +21,8 @@ from tfapp.training.resume import resume_training
 from tfapp.training.train import plan_training, train_model
 from tfapp.training.writers import Writer
 
+pytestmark = pytest.mark.usefixtures("read_back_here")
+
 # Of 150 flowers 30 are the test split: 120 in batches of 12 are 10 steps an epoch.
 REFIT = {
     "data.source": "iris",

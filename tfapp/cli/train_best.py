@@ -11,7 +11,7 @@ from tfapp.errors import UsageError
 if TYPE_CHECKING:
     from tfapp.config import Config
     from tfapp.evaluation import Evaluation
-    from tfapp.export.saved_model import ExportedModel
+    from tfapp.export.version import ExportedModel
     from tfapp.runs import Run
     from tfapp.training.session import TrainedRun
 

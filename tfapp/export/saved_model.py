@@ -4,6 +4,7 @@ saved_models/digits-mlp/
     1/
         saved_model.pb  variables/  fingerprint.pb
         assets/labels.txt     class names in the order of the probabilities
+        assets.extra/         requests to warm up with; rows and answers to check it by
         model_card.md         what it is, of what data, how good: for people
         tfapp.json            where it comes from, what it takes, a checksum of each file
     intended_use.md           the owner's own words, if there are any: for the model cards
@@ -13,53 +14,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
 from tfapp.errors import StorageError, UsageError, reason_of, storage_errors
-from tfapp.export.card import write_card
-from tfapp.export.check import TOLERANCE, largest_difference, refuse_difference
-from tfapp.export.model_card.facts import Export
-from tfapp.export.model_card.page import read_intended_use, write_model_card
-from tfapp.export.signatures import ServingModule, output_specs
-from tfapp.exported import input_specs, versions
+from tfapp.export.draft import Draft, write_draft
+from tfapp.export.model_card.page import read_intended_use
+from tfapp.export.platforms import settle_batch_sizes
+from tfapp.export.version import ExportedModel, ExportOptions
+from tfapp.exported import versions
 from tfapp.locks import process_alive
 from tfapp.runs import Run, open_run
 from tfapp.settings import saved_models_folder
-from tfapp.training.restore import TrainedModel, load_trained
-from tfapp.training.samples import read_samples
-
-SIGNATURES = ("serving_default", "predict")
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """A SavedModel that was written, read back, and found to compute the same.
-
-    Attributes:
-        path: Directory of the version.
-        name: Name of the model: the folder above.
-        version: Number of the version.
-        step: Step of the checkpoint it holds.
-        inputs: Shape and type of each input of `serving_default`, e.g. `[?, 8, 8, 1] uint8`.
-        outputs: The same of each output.
-        examples: Real examples it was compared on.
-        max_difference: Largest difference between live and reloaded outputs on them, relative
-            to the largest output or to 1.
-        size_bytes: Size of all files.
-    """
-
-    path: Path
-    name: str
-    version: int
-    step: int
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    examples: int
-    max_difference: float
-    size_bytes: int
+from tfapp.training.restore import load_trained
 
 
 def export_run(
@@ -68,6 +36,7 @@ def export_run(
     *,
     version: int | None = None,
     step: int | None = None,
+    options: ExportOptions | None = None,
 ) -> ExportedModel:
     """Writes a run's model as a SavedModel that takes raw features.
 
@@ -81,6 +50,7 @@ def export_run(
             run's label.
         version: A positive number; the next free one when omitted.
         step: Step of a checkpoint; the best one when omitted.
+        options: For which platform, in which precision and formats.
 
     Raises:
         UsageError: The version is there already; nothing was changed.
@@ -89,7 +59,9 @@ def export_run(
 
     Source: the rule for directories is TensorFlow Serving's, `g3doc/serving_basic.md`.
     """
-    trained = load_trained(open_run(run), step=step)
+    options = options or ExportOptions()
+    sizes = settle_batch_sizes(options.platform, options.batch_sizes)
+    trained = load_trained(open_run(run), step=step, precision=options.precision)
     folder = saved_models_folder() / trained.config.label if output is None else Path(output)
     intended_use = read_intended_use(folder)
     with storage_errors(folder):
@@ -99,7 +71,8 @@ def export_run(
         try:
             _clear_leftovers(folder)
             beside.mkdir()
-            exported = _write(trained, beside, target, intended_use)
+            draft = Draft(trained, options, sizes, target, intended_use)
+            exported = write_draft(draft, beside)
             _publish(beside / "model", target)
         except tf.errors.OpError as error:
             reason = reason_of(error)
@@ -110,47 +83,6 @@ def export_run(
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return exported
-
-
-def _write(trained: TrainedModel, beside: Path, target: Path, intended_use: str) -> ExportedModel:
-    predictor = trained.predictor
-    module = ServingModule(predictor)
-    if predictor.info.classes:
-        labels = beside / "labels.txt"
-        lines = [" ".join(name.splitlines()) for name in predictor.info.classes]
-        labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        module.labels = tf.saved_model.Asset(str(labels))
-    folder = beside / "model"
-    tf.saved_model.save(module, str(folder), dict.fromkeys(SIGNATURES, module.serving))
-    features = read_samples(trained.run).features
-    difference = largest_difference(predictor, folder, features)
-    refuse_difference(difference, trained.config.train.precision)
-    inputs, outputs = _show(input_specs(predictor.info)), _show(output_specs(module))
-    export = Export(
-        trained=trained,
-        name=target.parent.name,
-        version=int(target.name),
-        inputs=inputs,
-        outputs=outputs,
-        examples=len(features),
-        max_difference=difference,
-        tolerance=TOLERANCE[trained.config.train.precision],
-        intended_use=intended_use,
-    )
-    write_model_card(folder, export)
-    signature = {"inputs": inputs, "outputs": outputs}
-    write_card(folder, trained, dict.fromkeys(SIGNATURES, signature))
-    return ExportedModel(
-        path=target,
-        name=export.name,
-        version=export.version,
-        step=trained.step,
-        inputs=inputs,
-        outputs=outputs,
-        examples=len(features),
-        max_difference=difference,
-        size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-    )
 
 
 def _publish(folder: Path, target: Path) -> None:
@@ -182,11 +114,3 @@ def _clear_leftovers(folder: Path) -> None:
         pid = leftover.name.rpartition(".")[2]
         if not (pid.isdigit() and process_alive(int(pid))):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _show(specs: dict[str, tf.TensorSpec]) -> dict[str, str]:
-    return {
-        name: f"[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
-        f" {spec.dtype.name}"
-        for name, spec in specs.items()
-    }

@@ -54,15 +54,15 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
         for _ in range(iterations):
             _run(servable, record)
     log.info(
-        "warmed up %s version %d with %d requests in %.2f s",
-        *(servable.name, servable.version, count, time.monotonic() - started),
+        "warmed up %s version %d with %d request%s in %.2f s",
+        *(servable.name, servable.version, count, "s" * (count != 1), time.monotonic() - started),
     )
     return count
 
 
 def _records(file: str) -> Iterator[Any]:
     try:
-        for content in tf.compat.v1.io.tf_record_iterator(file):
+        for content in tf.data.TFRecordDataset(file).as_numpy_iterator():
             yield PredictionLog.FromString(content)
     except (tf.errors.OpError, DecodeError) as error:
         reason = getattr(error, "message", str(error))

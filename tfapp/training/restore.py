@@ -95,7 +95,9 @@ def read_info(run: Run) -> tuple[DataInfo, Preprocess]:
         ) from error
 
 
-def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
+def load_trained(
+    run: Run, *, step: int | None = None, precision: str | None = None
+) -> TrainedModel:
     """Builds the model of a run and reads its weights.
 
     With `use_ema` in the optimizer, the weights are the moving averages: those were evaluated
@@ -104,6 +106,7 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
     Args:
         run: A run with at least one checkpoint.
         step: Step of a checkpoint; when omitted the best one, of a run with `train.refit` the last.
+        precision: Keras dtype policy to compute in; the run's own when omitted.
 
     Raises:
         MissingError: There is no checkpoint, or none of this step.
@@ -118,7 +121,7 @@ def load_trained(run: Run, *, step: int | None = None) -> TrainedModel:
         known = ", ".join(map(str, checkpoints.steps())) or "none"
         raise MissingError(f"{run.path} has no checkpoint of step {step}; it has: {known}.")
     info, preprocess = read_info(run)
-    predictor = build_predictor(config.model, config.train.precision, preprocess, info)
+    predictor = build_predictor(config.model, precision or config.train.precision, preprocess, info)
     model = predictor.model
     # How long the run was decides the learning rate only, which is not used here.
     optimizer = build_optimizer(

@@ -96,6 +96,7 @@ def _facts(export: Export) -> dict[str, Any]:
         "last_evaluated": evaluation.last_evaluated(trained.run),
         "how_to_evaluate": "\n".join(evaluation.how_to_evaluate(trained)),
         "signature": request.signature_rows(export),
+        "other_signatures": markdown.Markdown(request.other_signatures(export)),
         "request": "\n".join(request.request_lines(export)),
         "answer": request.answer(export),
     }

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tfapp.export.model_card.facts import Export
 from tfapp.export.model_card.markdown import code
+from tfapp.export.signatures import PREDICT
 from tfapp.exported import named_inputs
 from tfapp.models.predictor import Predictor
 
@@ -21,8 +22,23 @@ _MOST_NUMBERS = 20  # of an answer that is written out
 
 def signature_rows(export: Export) -> list[list[object]]:
     """Returns what each input and output is called, and its shape and type."""
-    sides = (("input", export.inputs), ("output", export.outputs))
+    sides = (("input", export.model.inputs), ("output", export.model.outputs))
     return [[side, code(name), code(spec)] for side, specs in sides for name, spec in specs.items()]
+
+
+def other_signatures(export: Export) -> str:
+    """Returns in Markdown what else can be called; empty where there is nothing."""
+    told = {
+        "classify": "takes serialized `tf.train.Example`s, and gives `classes` and `scores`",
+        "regress": "takes serialized `tf.train.Example`s, and gives `outputs`",
+        "encoded_image": "takes the bytes of image files as `image_bytes`",
+    }
+    own = "is a function of the model's own"
+    return "; ".join(
+        f"{code(name)}, which {told.get(name, own)}"
+        for name in export.model.signatures
+        if name not in PREDICT
+    )
 
 
 def request_lines(export: Export) -> list[str]:
@@ -33,7 +49,7 @@ def request_lines(export: Export) -> list[str]:
     """
     predictor = export.trained.predictor
     body = json.dumps({"instances": [_instance(predictor)]}, ensure_ascii=False)
-    address = f"http://localhost:8501/v1/models/{quote(export.name, safe='')}:predict"
+    address = f"http://localhost:8501/v1/models/{quote(export.model.name, safe='')}:predict"
     if len(body) <= _LONGEST or predictor.info.columns:
         return [f"curl -d {shlex.quote(body)} {address}"]
     zero = "0" if predictor.info.feature_dtype == "uint8" else "0.0"

@@ -1,0 +1,115 @@
+"""Reading an export back: in a process of its own while exporting, and anywhere later."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tfapp.errors import ExitCode, ExportError
+from tfapp.export.verification import (
+    CHECK,
+    differences_in_new_process,
+    largest_differences,
+    read_check,
+    verify_export,
+    write_check,
+)
+from tfapp.exported import sha256
+from tfapp.training.restore import load_trained
+from tfapp.training.samples import read_samples
+
+
+def change_answers(folder, by):
+    """As if the live model had answered something else."""
+    check = read_check(folder)
+    write_check(folder, type(check)(check.inputs, {n: v + by for n, v in check.outputs.items()}))
+    card = json.loads((folder / "tfapp.json").read_text())
+    card["files"][str(CHECK)] = sha256(folder / CHECK)
+    (folder / "tfapp.json").write_text(json.dumps(card))
+
+
+def test_an_export_carries_rows_and_the_live_models_answers(digits_export, digits_run):
+    check = read_check(digits_export)
+    np.testing.assert_array_equal(check.inputs["image"], read_samples(digits_run).features)
+    live = load_trained(digits_run).predictor(check.inputs["image"])
+    np.testing.assert_array_equal(check.outputs["probabilities"], live["probabilities"])
+    assert check.rows == 64
+
+
+def test_every_signature_is_asked(digits_export):
+    found = largest_differences(digits_export)
+    assert set(found) == {"serving_default", "predict", "classify", "encoded_image"}
+    assert max(found.values()) <= 1e-6
+    change_answers(digits_export, by=-0.25)
+    # No answer is above 1, so differences are not scaled.
+    assert largest_differences(digits_export) == pytest.approx(dict.fromkeys(found, 0.25), abs=1e-5)
+
+
+def test_another_process_finds_the_same(digits_export):
+    change_answers(digits_export, by=-0.125)
+    found = differences_in_new_process(digits_export)
+    assert found == pytest.approx(largest_differences(digits_export), abs=1e-6)
+    (digits_export / "saved_model.pb").write_bytes(b"no model")
+    with pytest.raises(ExportError, match="cannot be used elsewhere: the SavedModel"):
+        differences_in_new_process(digits_export)
+
+
+def test_verify_tells_what_it_saw(digits_export, cli, tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "7"
+    shutil.copytree(digits_export, elsewhere)
+    result = cli("export", "verify", elsewhere.parent, "--json")
+    assert result.code == ExitCode.DONE
+    told = json.loads(result.out)
+    assert (told["path"], told["ok"], told["examples"]) == (str(elsewhere), True, 64)
+    assert told["files"] == sum(p.is_file() for p in elsewhere.rglob("*")) - 1  # but tfapp.json
+    shown = cli("export", "verify", elsewhere).out
+    assert "encoded_image" in shown
+    assert "the same: up to 1e-05 is rounding" in shown
+
+
+def test_other_answers_are_a_no(digits_export, cli):
+    change_answers(digits_export, by=1e-3)
+    result = cli("export", "verify", digits_export)
+    assert result.code == ExitCode.DIFFERS
+    assert "NOT the same" in result.out
+
+
+def test_a_changed_file_is_named(digits_export, cli):
+    with (digits_export / "saved_model.pb").open("ab") as file:
+        file.write(b" ")
+    result = cli("export", "verify", digits_export)
+    assert result.code == ExitCode.FAILED
+    assert "saved_model.pb is not what was written" in result.err
+
+
+def test_what_is_no_export(cli, tmp_path):
+    result = cli("export", "verify", tmp_path)
+    assert result.code == ExitCode.MISSING
+    assert f"no SavedModel in {tmp_path}. Export one with tfapp export RUN." in result.err
+    result = cli("export", "verify")
+    assert result.code == ExitCode.USAGE
+    assert "Missing argument 'PATH'" in result.err
+
+
+def test_an_export_without_its_rows_cannot_be_verified(digits_export):
+    card = json.loads((digits_export / "tfapp.json").read_text())
+    del card["files"][str(CHECK)]
+    (digits_export / "tfapp.json").write_text(json.dumps(card))
+    (digits_export / CHECK).unlink()
+    with pytest.raises(ExportError, match=r"holds no examples to check it with"):
+        verify_export(digits_export)
+
+
+def test_the_card_says_what_was_measured(digits_export, digits_run):
+    card = json.loads((digits_export / "tfapp.json").read_text())
+    assert card["check"]["examples"] == 64
+    found = max(largest_differences(digits_export).values())
+    assert card["check"]["max_difference"] == pytest.approx(found, abs=1e-6)
+    rows = {r["split"]: r for r in digits_run.metrics() if r["step"] == card["step"]}
+    for split in ("train", "validation"):
+        assert card["metrics"][split]["accuracy"] == rows[split]["accuracy"]
+        assert set(card["metrics"][split]) == {"loss", "accuracy"}
+    assert card["other_signatures"] == ["classify", "encoded_image"]

@@ -1,0 +1,90 @@
+"""Other formats beside a SavedModel, each read back and compared.
+
+model.keras     the Keras model alone, over scaled features, to go on training with
+model.tflite    `serving_default` for LiteRT, raw features
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfapp.errors import ExportError, reason_of
+from tfapp.export.signatures import ServingModule
+from tfapp.export.verification import Check, relative_difference
+from tfapp.models.predictor import Predictor
+
+
+def write_format(name: str, folder: Path, module: ServingModule, check: Check) -> float:
+    """Writes a model in another format into the folder of its SavedModel.
+
+    Args:
+        name: `keras` or `tflite`.
+        folder: The SavedModel.
+        module: What is exported.
+        check: Real rows and the live model's answers.
+
+    Returns:
+        The largest difference from the live model, relative to the largest output or to 1.
+
+    Raises:
+        ExportError: The model cannot be written in this format, or not be read back.
+    """
+    try:
+        return FORMATS[name](folder, module, check)
+    except ExportError:
+        raise
+    except Exception as error:  # converters raise whatever their parts raise
+        raise ExportError(
+            f"the model cannot be written as {name}: {reason_of(error)}. Leave --format {name} out."
+        ) from error
+
+
+def _write_keras(folder: Path, module: ServingModule, check: Check) -> float:
+    predictor = module.predictor
+    model = predictor.model
+    if not isinstance(model, keras.Model):
+        raise ExportError(
+            f"the model is a {type(model).__name__}, no keras.Model, so there is no .keras file of"
+            " it. Leave --format keras out."
+        )
+    file = folder / "model.keras"
+    model.save(file)
+    kind = type(model)
+    loaded = keras.models.load_model(file, custom_objects={kind.__name__: kind}, compile=False)
+    again = Predictor(predictor.preprocess, loaded, predictor.info, predictor.head)
+    answers = again(module.features(*map(tf.constant, check.inputs.values())))
+    return _worst(check, {name: value.numpy() for name, value in answers.items()})
+
+
+def _write_tflite(folder: Path, module: ServingModule, check: Check) -> float:
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder), signature_keys=["serving_default"], tags={"serve"}
+    )
+    file = folder / "model.tflite"
+    file.write_bytes(converter.convert())
+    with warnings.catch_warnings():
+        # It is to move to a package of its own, which TensorFlow's wheel does not need yet.
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = tf.lite.Interpreter(model_path=str(file))
+    return _worst(check, interpreter.get_signature_runner("serving_default")(**check.inputs))
+
+
+FORMATS: Mapping[str, Callable[[Path, ServingModule, Check], float]] = {
+    "keras": _write_keras,
+    "tflite": _write_tflite,
+}
+
+
+def _worst(check: Check, answers: Mapping[str, Any]) -> float:
+    return max(
+        relative_difference(check.outputs[name], np.asarray(answers[name]))
+        for name in check.outputs
+        if name != "class_id"
+    )
