@@ -283,6 +283,19 @@ def test_a_missing_base_path_unloads_nothing_but_an_empty_one_does(loader, base,
         refused(Code.NOT_FOUND, latest, served, models)
 
 
+def test_what_stays_wrong_is_not_logged_at_every_look(loader, base, caplog):
+    said = "Could not find base path"
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        for times in (1, 2):
+            base.rename(base.with_name("away"))
+            for _ in range(3):
+                models.poll()
+            assert caplog.text.count(said) == times
+            base.with_name("away").rename(base)
+            models.poll()  # it is there again, so when it goes that is news
+
+
 def test_specific_versions_are_served_side_by_side(loader, base, caplog):
     add(base, 2)
     add(base, 3)

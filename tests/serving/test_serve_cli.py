@@ -360,14 +360,16 @@ def refused(result, code, *said):
         (("counter", "--grpc_channel_arguments=a"), ExitCode.USAGE, "found 'a'"),
         (("counter", "--port=0"), NOT_STARTED, "At least one of server_options.grpc_port"),
         (("counter", "--batching_parameters_file=b"), NOT_STARTED, "without setting"),
-        (("nothing",), ExitCode.MISSING, "no run 'nothing'"),
-        ((".",), ExitCode.MISSING, "holds no SavedModel"),
+        (("nothing",), ExitCode.MISSING, "it is neither a folder of SavedModels nor a run."),
+        ((".",), ExitCode.MISSING, "There are models below it: type tfapp serve counter."),
+        (("empty",), ExitCode.MISSING, "such as empty/1. Export a run with tfapp export."),
         (("counter", "--server", "nowhere"), ExitCode.MISSING, "no program nowhere"),
         (("--model_config_file=none",), NOT_STARTED, "cannot read the model config file none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_meant_is_answered(cli, base, words, code, said):
+    Path("empty").mkdir()
     result = cli("serve", *words)
     refused(result, code, said)
     start = "error: Failed to start server. Error: " if code == NOT_STARTED else "error: "

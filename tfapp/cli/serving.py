@@ -53,11 +53,24 @@ def _find(model: str, runs: Path | None) -> tuple[str, Path]:
     if path.is_dir() and not (path / "config.toml").exists():
         if any(_is_saved_model(version) for version in scan(path).values()):
             return path.resolve().name, path.resolve()
+        below = sorted(p for p in path.iterdir() if p.is_dir() and scan(p))
         raise MissingError(
             f"{path} holds no SavedModel: neither a saved_model.pb nor folders with one that are"
-            f" named by their number, such as {path / '1'}. Export a run with tfapp export."
+            f" named by their number, such as {path / '1'}."
+            + (
+                f" There are models below it: type tfapp serve {below[0]}."
+                if below
+                else " Export a run with tfapp export."
+            )
         )
-    return _export_of(find_run(model, runs).path)
+    try:
+        run = find_run(model, runs)
+    except MissingError as error:
+        raise MissingError(
+            f"no model {model}: it is neither a folder of SavedModels nor a run. Export a run with"
+            " tfapp export, and name the folder it wrote to."
+        ) from error
+    return _export_of(run.path)
 
 
 def _is_saved_model(path: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Folders are looked into every second; nobody reads the same line every second.
+_REPEAT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2  # how often somebody who waits asks whether the wait is over
 
 
@@ -77,6 +81,7 @@ class Repository:
         self._loading = Loading(load, self._options.loading)
         self._configs: dict[str, ModelConfig] | None = None
         self._labels: dict[str, Mapping[str, int]] = {}
+        self._complaints: dict[str, dict[str, float]] = {}  # by model: each text, and when logged
         self._reloading = threading.Lock()
         self._scanning = threading.Lock()
         self._closed = threading.Event()
@@ -241,31 +246,38 @@ class Repository:
             found = scan(config.base_path)
         except OSError as error:
             # What was there may come back: a network folder, a volume that is mounted late.
-            log.error(
+            text = (
                 "FileSystemStoragePathSource encountered a filesystem access error: Could not find"
-                " base path %s for servable %s with error %s",
-                config.base_path,
-                config.name,
-                error.strerror or error,
+                f" base path {config.base_path} for servable {config.name} with error"
+                f" {error.strerror or error}"
             )
+            self._log(config.name, {text: logging.ERROR})
             return
         wanted = config.policy.wanted(found)
-        if isinstance(config.policy, Specific):
-            for number in sorted(config.policy.versions - wanted):
-                log.warning(
-                    "Version %d of servable %s, which was requested to be served as a 'specific'"
-                    " version in the servable's version policy, was not found in the file system",
-                    number,
-                    config.name,
-                )
+        missing = config.policy.versions - wanted if isinstance(config.policy, Specific) else ()
+        wrong = [
+            f"Version {number} of servable {config.name}, which was requested to be served as a"
+            " 'specific' version in the servable's version policy, was not found in the file system"
+            for number in sorted(missing)
+        ]
         if not wanted:
-            log.warning(
-                "No versions of servable %s found under base path %s. Did you forget to name your"
-                " leaf directory as a number (eg. '/1/')?",
-                config.name,
-                config.base_path,
+            wrong.append(
+                f"No versions of servable {config.name} found under base path {config.base_path}."
+                " Did you forget to name your leaf directory as a number (eg. '/1/')?"
             )
+        self._log(config.name, dict.fromkeys(wrong, logging.WARNING))
         self._loading.want(config.name, {number: found[number] for number in wanted})
+
+    def _log(self, model: str, wrong: Mapping[str, int]) -> None:
+        """Logs what a look has found wrong, by level; what the last one found too, now and then."""
+        now, before = time.monotonic(), self._complaints.get(model, {})
+        logged: dict[str, float] = {}
+        for text, level in wrong.items():
+            logged[text] = before.get(text, -math.inf)
+            if now - logged[text] >= _REPEAT_SECONDS:
+                log.log(level, text)
+                logged[text] = now
+        self._complaints[model] = logged
 
     def _await(self, names: Sequence[str], stopped: Callable[[], bool] | None) -> None:
         """Waits until each model has a version that answers, or none that could.
