@@ -1,4 +1,4 @@
-"""Train, evaluate and export Keras models with explicit gradient tapes.
+"""Train, evaluate, export and serve Keras models, trained with explicit gradient tapes.
 
 Everything that the command line does is a function here:
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tfapp.errors import TfappError as TfappError
     from tfapp.evaluation import evaluate_run as evaluate_run
     from tfapp.export.saved_model import export_run as export_run
+    from tfapp.export.verification import verify_export as verify_export
+    from tfapp.export.version import ExportOptions as ExportOptions
     from tfapp.models.catalogue import list_models as list_models
     from tfapp.models.report import describe_model as describe_model
     from tfapp.overview import compare_runs as compare_runs
@@ -56,6 +58,8 @@ _MODULES = {
     "errors": ("TfappError",),
     "evaluation": ("evaluate_run",),
     "export.saved_model": ("export_run",),
+    "export.verification": ("verify_export",),
+    "export.version": ("ExportOptions",),
     "models.catalogue": ("list_models",),
     "models.report": ("describe_model",),
     "overview": ("compare_runs", "list_runs", "show_run"),

@@ -68,16 +68,7 @@ def write_draft(draft: Draft, beside: Path) -> ExportedModel:
     if draft.options.platform == "tpu":
         prove_compiles(module, draft.batch_sizes, check, tolerance)
     signatures = _save(module, draft, beside)
-    write_check(folder, check)
-    warmup_requests = write_warmup(
-        folder,
-        draft.target.parent.name,
-        [name for name in SIGNATURES if name in signatures],
-        check.inputs,
-        draft.batch_sizes or (1,),
-    )
-    if draft.batch_sizes:
-        write_batching(folder, draft.batch_sizes)
+    warmup_requests = _accompany(folder, draft, signatures, check)
     differences = differences_in_new_process(folder)
     refuse_differences(differences, tolerance)
     formats = {name: write_format(name, folder, module, check) for name in draft.options.formats}
@@ -129,6 +120,16 @@ def _save(module: ServingModule, draft: Draft, beside: Path) -> tuple[str, ...]:
     tags = ("serve", "tpu") if draft.options.platform == "tpu" else ()
     amend(folder, {n: m for n, m in METHODS.items() if n in signatures}, tags=tags)
     return tuple(signatures)
+
+
+def _accompany(folder: Path, draft: Draft, signatures: tuple[str, ...], check: Check) -> int:
+    """Writes what a server or a later check reads; returns the number of warm-up requests."""
+    write_check(folder, check)
+    if draft.batch_sizes:
+        write_batching(folder, draft.batch_sizes)
+    ours = [name for name in SIGNATURES if name in signatures]
+    name = draft.target.parent.name
+    return write_warmup(folder, name, ours, check.inputs, draft.batch_sizes or (1,))
 
 
 def _precision_difference(draft: Draft, check: Check) -> float:
