@@ -16,7 +16,7 @@ def test_a_run_by_name_gets_its_report(cli, digits_run):
     assert result.code == ExitCode.DONE, result.err
     lines = [line.split() for line in result.out.splitlines()]
     assert lines[0] == ["report", "runs/digits/report.html"]
-    assert [kind for kind, _ in lines[1:]] == ["plot"] * 5
+    assert [kind for kind, _ in lines[1:]] == ["plot"] * 6
     assert all(Path(path).exists() for _, path in lines)
     again = json.loads(cli("report", digits_run.path, "--output", "new/mine.html", "--json").out)
     assert again["schema_version"] == 1

@@ -19,6 +19,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from ports_for_tests import free_port
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -72,11 +73,6 @@ def base(tmp_path):
     folder.mkdir()
     write_counter(folder, 1)
     return folder
-
-
-def free_port():
-    with socket.create_server(("", 0)) as found:
-        return found.getsockname()[1]
 
 
 @contextmanager

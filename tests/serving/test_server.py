@@ -21,6 +21,7 @@ from models_for_tests import (
     write_keras,
     write_tagged,
 )
+from ports_for_tests import free_port
 from tensorflow_serving.apis import (
     model_management_pb2,
     model_service_pb2_grpc,
@@ -48,11 +49,6 @@ def models(tmp_path):
 def config_of(models, *names, more=""):
     entries = " ".join(ENTRY.format(name, models[name], more) for name in names)
     return f"model_config_list {{ {entries} }}"
-
-
-def free_port():
-    with socket.create_server(("", 0)) as found:
-        return found.getsockname()[1]
 
 
 @contextmanager
