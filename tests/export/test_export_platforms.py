@@ -166,6 +166,17 @@ def test_the_command_passes_it_all_on(digits_run, cli, tmp_path):
     assert (tmp_path / "m" / "1" / "model.keras").is_file()
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_litert_in_16_bits_is_refused_before_anything_is_written(digits_run, cli, precision):
+    words = ("--output", "m", "--precision", precision, "--format", "tflite")
+    result = cli("export", digits_run.path, *words)
+    assert result.code == ExitCode.USAGE
+    assert f"LiteRT has no kernels in 16 bits, and the model would compute in {precision}." in (
+        result.err
+    )
+    assert not Path("m").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

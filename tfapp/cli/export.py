@@ -17,7 +17,8 @@ _EPILOG = """\b
 Examples:
   tfapp export runs/latest
   tfapp export latest --output saved_models/digits --version 7
-  tfapp export latest --platform gpu --precision mixed_float16 --format tflite
+  tfapp export latest --platform gpu --precision mixed_float16
+  tfapp export latest --format keras --format tflite
   tfapp export verify saved_models/digits"""
 
 

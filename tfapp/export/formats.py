@@ -7,18 +7,28 @@ model.tflite    `serving_default` for LiteRT, raw features
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfapp.errors import ExportError, reason_of
+from tfapp.errors import ExportError, UsageError, reason_of
 from tfapp.export.signatures import ServingModule
 from tfapp.export.verification import Check, relative_difference
 from tfapp.models.predictor import Predictor
+
+
+def check_formats(formats: Sequence[str], precision: str) -> None:
+    """Raises `UsageError` for a format that cannot hold a model of this precision."""
+    if "tflite" in formats and precision != "float32":
+        raise UsageError(
+            f"LiteRT has no kernels in 16 bits, and the model would compute in {precision}. Export"
+            " it once more for --format tflite, with --precision float32."
+        )
 
 
 def write_format(name: str, folder: Path, module: ServingModule, check: Check) -> float:
@@ -42,7 +52,8 @@ def write_format(name: str, folder: Path, module: ServingModule, check: Check) -
         raise
     except Exception as error:  # converters raise whatever their parts raise
         raise ExportError(
-            f"the model cannot be written as {name}: {reason_of(error)}. Leave --format {name} out."
+            f"the model cannot be written as {name}: {shorten(reason_of(error), 200)}. Leave"
+            f" --format {name} out."
         ) from error
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfapp.errors import StorageError, UsageError, reason_of, storage_errors
 from tfapp.export.draft import Draft, write_draft
+from tfapp.export.formats import check_formats
 from tfapp.export.model_card.page import read_intended_use
 from tfapp.export.platforms import settle_batch_sizes
 from tfapp.export.version import ExportedModel, ExportOptions
@@ -53,7 +54,8 @@ def export_run(
         options: For which platform, in which precision and formats.
 
     Raises:
-        UsageError: The version is there already; nothing was changed.
+        UsageError: The version is there already, or precision and format do not go together;
+            nothing was changed.
         ExportError: What was written does not compute the same; nothing was left behind.
         StorageError: The disk refused; nothing was left behind.
 
@@ -61,7 +63,9 @@ def export_run(
     """
     options = options or ExportOptions()
     sizes = settle_batch_sizes(options.platform, options.batch_sizes)
-    trained = load_trained(open_run(run), step=step, precision=options.precision)
+    run = open_run(run)
+    check_formats(options.formats, options.precision or run.config().train.precision)
+    trained = load_trained(run, step=step, precision=options.precision)
     folder = saved_models_folder() / trained.config.label if output is None else Path(output)
     intended_use = read_intended_use(folder)
     with storage_errors(folder):
