@@ -198,9 +198,9 @@ def test_module_that_fails_is_told_with_its_reason(package: Path, body: str, rea
 
 
 def test_missing_object_names_the_nearest(package: Path):
-    (package / "models_of_names_test.py").write_text("class Network: ...\n_hidden = 1\n")
+    (package / "networks_of_mine.py").write_text("class Network: ...\n_hidden = 1\n")
     with pytest.raises(UnknownName) as caught:
-        names.import_object("model", "models_of_names_test:Netwrok")
+        names.import_object("model", "networks_of_mine:Netwrok")
     assert str(caught.value) == (
-        "no object in models_of_names_test named 'Netwrok'. Did you mean 'Network'? Known: Network."
+        "no object in networks_of_mine named 'Netwrok'. Did you mean 'Network'? Known: Network."
     )
