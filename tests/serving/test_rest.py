@@ -545,6 +545,7 @@ def test_a_gzip_body_is_inflated(app):
         (gzip.compress(b'{"instances": [1]}')[:-9], "The gzip body ends before it is whole."),
         (gzip.compress(b" " * 2000), "The gzip body holds more than 1000 bytes."),
     ],
+    ids=["plain", "cut", "large"],  # a gzip holds the time, and each worker names tests by itself
 )
 def test_a_wrong_gzip_body_is_refused(app, body, text, monkeypatch):
     monkeypatch.setattr(rest_requests, "INFLATED_LIMIT", 1000)
