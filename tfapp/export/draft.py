@@ -20,7 +20,7 @@ from tfapp.export.verification import (
     Check,
     differences_in_new_process,
     refuse_differences,
-    relative_difference,
+    worst_difference,
     write_check,
 )
 from tfapp.export.version import ExportedModel, ExportOptions
@@ -138,11 +138,7 @@ def _precision_difference(draft: Draft, check: Check) -> float:
     if draft.precision == trained.config.train.precision:
         return 0.0
     before = _live_answers(load_trained(trained.run, step=trained.step))
-    return max(
-        relative_difference(before.outputs[name], check.outputs[name])
-        for name in check.outputs
-        if name != "class_id"
-    )
+    return worst_difference(before.outputs, check.outputs)
 
 
 def _show(specs: dict[str, tf.TensorSpec]) -> dict[str, str]:

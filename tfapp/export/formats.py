@@ -10,15 +10,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfapp.errors import ExportError, UsageError, reason_of
 from tfapp.export.signatures import ServingModule
-from tfapp.export.verification import Check, relative_difference
+from tfapp.export.verification import Check, worst_difference
 from tfapp.models.predictor import Predictor
 
 
@@ -71,7 +69,7 @@ def _write_keras(folder: Path, module: ServingModule, check: Check) -> float:
     loaded = keras.models.load_model(file, custom_objects={kind.__name__: kind}, compile=False)
     again = Predictor(predictor.preprocess, loaded, predictor.info, predictor.head)
     answers = again(module.features(*map(tf.constant, check.inputs.values())))
-    return _worst(check, {name: value.numpy() for name, value in answers.items()})
+    return worst_difference(check.outputs, answers)
 
 
 def _write_tflite(folder: Path, module: ServingModule, check: Check) -> float:
@@ -84,18 +82,11 @@ def _write_tflite(folder: Path, module: ServingModule, check: Check) -> float:
         # It is to move to a package of its own, which TensorFlow's wheel does not need yet.
         warnings.simplefilter("ignore", UserWarning)
         interpreter = tf.lite.Interpreter(model_path=str(file))
-    return _worst(check, interpreter.get_signature_runner("serving_default")(**check.inputs))
+    answers = interpreter.get_signature_runner("serving_default")(**check.inputs)
+    return worst_difference(check.outputs, answers)
 
 
 FORMATS: Mapping[str, Callable[[Path, ServingModule, Check], float]] = {
     "keras": _write_keras,
     "tflite": _write_tflite,
 }
-
-
-def _worst(check: Check, answers: Mapping[str, Any]) -> float:
-    return max(
-        relative_difference(check.outputs[name], np.asarray(answers[name]))
-        for name in check.outputs
-        if name != "class_id"
-    )

@@ -177,20 +177,30 @@ def refuse_differences(differences: Mapping[str, float], tolerance: float) -> No
             )
 
 
-def relative_difference(live: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """Returns the largest difference of two arrays, relative to the largest value or to 1."""
+def worst_difference(live: Arrays, other: Arrays) -> float:
+    """Returns the largest difference of named outputs, relative to the largest value or to 1.
+
+    `class_id` is left out: it may flip between two classes of equal probability.
+
+    Args:
+        live: Outputs of the live model, N rows of each.
+        other: The same by another way, under the same names.
+    """
+    compared = [name for name in live if name != "class_id"]
+    return max(_relative_difference(live[name], np.asarray(other[name])) for name in compared)
+
+
+def _relative_difference(live: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     scale = max(1.0, float(np.max(np.abs(live), initial=0.0)))
     return float(np.max(np.abs(live - other), initial=0.0)) / scale
 
 
 def _difference(servable: Servable, signature: Signature, check: Check) -> float:
-    # `class_id` may flip between two classes of equal probability; `classes` are texts.
-    asked = [name for name in signature.outputs if name not in ("class_id", "classes")]
+    known = {_SAME.get(name, name): name for name in signature.outputs}
+    live = {name: values for name, values in check.outputs.items() if name in known}
+    asked = [known[name] for name in live]
     answers = servable.run(signature, request_for(signature.name, check.inputs), asked)
-    return max(
-        relative_difference(check.outputs[_SAME.get(name, name)], answer)
-        for name, answer in answers.items()
-    )
+    return worst_difference(live, {name: answers[known[name]] for name in live})
 
 
 def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
