@@ -4,13 +4,30 @@ import models_for_tests as written
 import numpy as np
 import pytest
 
+from tfapp.serving import inference
 from tfapp.serving.example_signatures import CLASSIFY, PREDICT, REGRESS
-from tfapp.serving.inference import Task, classify, metadata, multi_inference, predict, regress
+from tfapp.serving.inference import Task, metadata
 from tfapp.serving.servable import load_servable
 from tfapp.serving.status import Code, ServingError
 
 A = np.array([[1, 2], [3, 4]], np.float32)
 SIX = {"a": A, "b": 2 * A, "factor": np.float32(2)}
+
+
+def predict(*arguments, **options):
+    return inference.predict(*arguments, **options).result()
+
+
+def classify(*arguments, **options):
+    return inference.classify(*arguments, **options).result()
+
+
+def regress(*arguments, **options):
+    return inference.regress(*arguments, **options).result()
+
+
+def multi_inference(*arguments, **options):
+    return inference.multi_inference(*arguments, **options).result()
 
 
 @pytest.fixture(scope="module")
@@ -299,8 +316,8 @@ def test_multi_inference_answers_every_task_in_its_order(models):
 
 def test_multi_inference_runs_the_graph_once(models, monkeypatch):
     half, runs = models["half"], []
-    fetch = half.fetch
-    monkeypatch.setattr(half, "fetch", lambda *args: runs.append(args) or fetch(*args))
+    compute = half.compute
+    monkeypatch.setattr(half, "compute", lambda *args: runs.append(args) or compute(*args))
 
     multi_inference(half, [Task("regress_x_to_y", REGRESS), Task("classify_x_to_y", CLASSIFY)], TWO)
 

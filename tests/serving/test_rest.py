@@ -15,11 +15,13 @@ from typing import Any
 import models_for_tests as written
 import numpy as np
 import pytest
-import uvicorn
 
 from tfapp.serving import rest_requests
+from tfapp.serving.http1 import HttpRequest
+from tfapp.serving.http_server import HttpServer
 from tfapp.serving.models import ModelSpec, State, VersionStatus
-from tfapp.serving.rest import RestOptions, rest_app
+from tfapp.serving.ports import bound_socket
+from tfapp.serving.rest import RestApp, RestOptions
 from tfapp.serving.servable import Servable, load_servable
 from tfapp.serving.status import Code, ServingError
 
@@ -85,32 +87,16 @@ class Response:
 
 
 def send(app: Any, *asked: tuple[str, str, bytes, dict[str, str]]) -> list[Response]:
-    """Sends requests at once, each in chunks, as an ASGI server would."""
+    """Sends requests at once, as the HTTP server would."""
 
     async def one(method: str, target: str, body: bytes, headers: dict[str, str]) -> Response:
-        path, _, query = target.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
-        }
-        chunks = [body[i : i + 1000] for i in range(0, len(body), 1000)] or [b""]
-        messages: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            chunk = chunks.pop(0)
-            return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
-
-        async def keep(message: Any) -> None:
-            messages.append(message)
-
-        await app(scope, receive, keep)
-        start, *bodies = messages
-        answered = {k.decode(): v.decode() for k, v in start["headers"]}
-        return Response(start["status"], answered, b"".join(m["body"] for m in bodies))
+        lower = {name.lower().encode(): value.encode() for name, value in headers.items()}
+        replied = asyncio.get_running_loop().create_future()
+        request = HttpRequest(method, target.partition("?")[0], lower, body)
+        app.answer(request, replied.set_result)
+        answer = await asyncio.wait_for(replied, 60)
+        answered = {k.decode(): v.decode() for k, v in answer.headers}
+        return Response(answer.status, answered, answer.body)
 
     async def all_of_them() -> list[Response]:
         return await asyncio.gather(*(one(*request) for request in asked))
@@ -148,7 +134,7 @@ def models(folder) -> Kept:
 
 @pytest.fixture(scope="module")
 def app(models) -> Any:
-    return rest_app(models)
+    return RestApp(models)
 
 
 # Predict
@@ -350,8 +336,8 @@ def test_missing_examples_are_told_before_a_missing_model(app, verb):
 def test_method_names_are_checked_when_asked_for(models):
     body = {"signature_name": "classify_x_to_y", "examples": [{"x": 2.0}]}
 
-    loose = rest_app(models)
-    strict = rest_app(models, options=RestOptions(check_method=True))
+    loose = RestApp(models)
+    strict = RestApp(models, options=RestOptions(check_method=True))
 
     assert (
         ask(loose, "POST", "/v1/models/examples:classify", {"examples": [{"x": [1.0, 2.0]}]}).status
@@ -465,7 +451,7 @@ def test_the_status_of_a_model(app, path):
 
 def test_the_status_lists_all_versions_newest_first(models):
     failed = VersionStatus(2**62, State.END, Code.NOT_FOUND, "no model there")
-    app = rest_app(Kept(models.servables, {"half": [failed]}))
+    app = RestApp(Kept(models.servables, {"half": [failed]}))
 
     found = ask(app, "GET", HALF).json["model_version_status"]
 
@@ -504,7 +490,7 @@ def test_metadata_of_a_version(app, path):
 
 
 def test_cors_headers_are_sent_when_asked_for(models):
-    app = rest_app(models, options=RestOptions(cors=True))
+    app = RestApp(models, options=RestOptions(cors=True))
     expected = {
         "access-control-allow-origin": "*",
         "access-control-allow-methods": "POST, GET",
@@ -563,17 +549,6 @@ def test_the_limit_of_a_gzip_body_is_100_megabytes():
         rest_requests.inflate(bomb)
 
 
-def test_a_body_above_the_limit_is_413(models):
-    app = rest_app(models, options=RestOptions(body_limit=1500))
-
-    fits = ask(app, "POST", f"{HALF}:predict", b'{"instances": [[1]]}'.ljust(1500))
-    larger = ask(app, "POST", f"{HALF}:predict", b'{"instances": [[1]]}'.ljust(1501))
-
-    assert fits.status == 200
-    assert larger.error == (413, "The body has more than 1500 bytes.")
-    assert larger.headers["connection"] == "close"
-
-
 class _Waits(Kept):
     """Models whose servable is waited for, as one that computes on a GPU is."""
 
@@ -594,7 +569,7 @@ class _Waits(Kept):
 
 def test_a_request_that_takes_too_long_is_504_and_others_go_on(models):
     waits = _Waits(models)
-    app = rest_app(waits, options=RestOptions(timeout_ms=200, threads=1))
+    app = RestApp(waits, options=RestOptions(timeout_ms=200, threads=1))
     predict = ("POST", f"{HALF}:predict", b'{"instances": [[1]]}', {})
 
     first, second, status, health = send(
@@ -616,7 +591,7 @@ def test_a_request_that_takes_too_long_is_504_and_others_go_on(models):
 def test_only_requests_known_to_be_short_keep_the_loop(models):
     waits = _Waits(models)
     waits.go_on.set()
-    app = rest_app(waits)
+    app = RestApp(waits)
     short, large = [], []
 
     for _ in range(4):
@@ -634,7 +609,7 @@ def test_only_requests_known_to_be_short_keep_the_loop(models):
 def test_requests_that_wait_without_working_stay_in_threads(models):
     waits = _Waits(models, seconds=0.03)
     waits.go_on.set()
-    app = rest_app(waits)
+    app = RestApp(waits)
 
     for _ in range(20):
         assert ask(app, "POST", f"{HALF}:predict", {"instances": [[1]]}).status == 200
@@ -647,7 +622,7 @@ def test_what_nobody_foresaw_is_500_and_logged(models, caplog):
         def statuses(self, name: str, version: int | None = None) -> Sequence[VersionStatus]:
             raise KeyError("unforeseen")
 
-    answer = ask(rest_app(Broken(models.servables)), "GET", HALF)
+    answer = ask(RestApp(Broken(models.servables)), "GET", HALF)
 
     assert answer.error == (500, "KeyError: 'unforeseen'")
     assert "GET /v1/models/half failed" in caplog.text
@@ -670,7 +645,7 @@ def test_codes_become_the_http_status_of_tensorflow_serving(models, code, status
         def statuses(self, name: str, version: int | None = None) -> Sequence[VersionStatus]:
             raise ServingError(Code[code], text)
 
-    assert ask(rest_app(Failing([])), "GET", HALF).error == (status, text)
+    assert ask(RestApp(Failing([])), "GET", HALF).error == (status, text)
 
 
 # Pages beside the interface
@@ -678,7 +653,7 @@ def test_codes_become_the_http_status_of_tensorflow_serving(models, code, status
 
 def test_the_models_are_listed_with_their_versions(models):
     loading = [VersionStatus(1, State.LOADING)]
-    app = rest_app(Kept(models.servables[:1], {"late": loading, "lost": []}))
+    app = RestApp(Kept(models.servables[:1], {"late": loading, "lost": []}))
 
     assert ask(app, "GET", "/models").json == {
         "models": [
@@ -704,7 +679,7 @@ def test_the_models_are_listed_with_their_versions(models):
     ],
 )
 def test_ready_is_when_every_model_has_an_available_version(models, others, expected):
-    app = rest_app(Kept(models.servables[:1], others))
+    app = RestApp(Kept(models.servables[:1], others))
 
     answer = ask(app, "GET", "/readyz")
 
@@ -713,7 +688,7 @@ def test_ready_is_when_every_model_has_an_available_version(models, others, expe
 
 
 def test_without_models_nothing_is_ready():
-    assert ask(rest_app(Kept([])), "GET", "/readyz").status == 503
+    assert ask(RestApp(Kept([])), "GET", "/readyz").status == 503
 
 
 # Over the network
@@ -721,19 +696,13 @@ def test_without_models_nothing_is_ready():
 
 @pytest.fixture(scope="module")
 def port(app) -> Iterator[int]:
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http="httptools", lifespan="on", log_config=None
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    bound = bound_socket("rest_api_port", 0)
+    server = HttpServer(app, bound)
+    server.start()
     try:
-        while not server.started:
-            assert thread.is_alive()
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield bound.getsockname()[1]
     finally:
-        server.should_exit = True
-        thread.join()
+        server.close(time.monotonic() + 5)
 
 
 def test_a_real_server_keeps_the_connection_and_takes_chunks(port):

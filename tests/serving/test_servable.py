@@ -158,7 +158,9 @@ def test_arrays_in_another_memory_order_are_read_right(several):
 def test_tensors_of_several_signatures_are_fetched_in_one_run(half_plus_two):
     examples = np.array([written.example(x=4.0, x2=8.0).SerializeToString()], object)
 
-    y3, y = half_plus_two.fetch({"tf_example:0": examples}, ["y3:0", "y:0"])
+    call = half_plus_two.call(half_plus_two.signatures["regress_x_to_y"], ("y3:0", "y:0"))
+
+    y3, y = half_plus_two.compute(call, [examples])
 
     assert (y.tolist(), y3.tolist()) == ([[4.0]], [[7.0]])
 
@@ -185,7 +187,7 @@ def test_an_error_of_the_graph_keeps_its_code_and_text(several, half_plus_two):
     assert caught.value.code is Code.INVALID_ARGUMENT
 
     with pytest.raises(ServingError, match="Could not parse example input") as caught:
-        half_plus_two.fetch({"tf_example:0": np.array([b"\xff"], object)}, ["y:0"])
+        run(half_plus_two, {"inputs": np.array([b"\xff"], object)}, None, "regress_x_to_y")
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
@@ -216,10 +218,10 @@ def test_tensorflow_still_has_the_private_call_and_it_is_used(several, monkeypat
 
     run(fresh, {"a": FEATURES, "b": FEATURES, "factor": np.float32(1)}, ["rows"])
     run(fresh, {"a": FEATURES, "b": FEATURES, "factor": np.float32(1)}, ["rows"])
-    fresh.fetch({"a:0": FEATURES}, ["Shape:0"])
-    fresh.fetch({"a:0": FEATURES}, ["Shape:0"])
+    run(fresh, {"a": FEATURES, "b": FEATURES, "factor": np.float32(1)})
+    run(fresh, {"a": FEATURES, "b": FEATURES, "factor": np.float32(1)})
 
-    assert [len(options.fetch) for options in made] == [1, 1]  # each made once, called twice
+    assert [len(options.fetch) for options in made] == [1, 3]  # each made once, called twice
 
 
 def test_without_the_private_call_the_public_one_does(several, strings, monkeypatch):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tfapp.serving.configs import ModelConfig
     from tfapp.serving.server import ModelServer
 
-_NEEDED = ("uvicorn", "httptools", "orjson")
+_NEEDED = ("httptools", "orjson")
 _LOOK_SECONDS = 0.05
 
 

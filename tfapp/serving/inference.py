@@ -1,13 +1,16 @@
 """Predict, classify, regress and multi-inference: the checks before a run and after it.
 
+Each is a `Computation`: what was checked before, the tensors to compute, and what is made of them.
+Who has one may run it at once, or together with others.
+
 Texts and codes are those of TensorFlow Serving, which clients match on; hints come after them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2
@@ -22,11 +25,49 @@ from tfapp.serving.example_signatures import (
     regress_outputs,
     regressions,
 )
-from tfapp.serving.servable import Servable, Signature, TensorInfo
+from tfapp.serving.observing import RequestRecord
+from tfapp.serving.servable import Call, Servable, Signature
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import to_array
 
 DEFAULT_SIGNATURE = "serving_default"
+
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Computation(NamedTuple, Generic[T]):
+    """A request that was checked.
+
+    Attributes:
+        servable: Who computes it.
+        call: The tensors to feed and to fetch.
+        arrays: One for each feed.
+        finish: Checks the fetched arrays, and makes the result of them.
+    """
+
+    servable: Servable
+    call: Call
+    arrays: Sequence[np.ndarray]
+    finish: Callable[[Sequence[np.ndarray]], T]
+
+    def result(self, record: RequestRecord | None = None) -> T:
+        """Computes it.
+
+        Args:
+            record: Is told of rows and times.
+
+        Raises:
+            ServingError: With the code and text of TensorFlow.
+        """
+        return self.finish(self.servable.compute(self.call, self.arrays, record))
+
+    def then(self, make: Callable[[T], S]) -> Computation[S]:
+        """Returns a computation of what is made of this one's result."""
+        return Computation(
+            self.servable, self.call, self.arrays, lambda values: make(self.finish(values))
+        )
 
 
 @dataclass(frozen=True)
@@ -49,8 +90,8 @@ def predict(
     output_filter: Sequence[str] = (),
     *,
     check_method: bool = False,
-) -> dict[str, np.ndarray]:
-    """Computes the outputs of a signature.
+) -> Computation[dict[str, np.ndarray]]:
+    """Checks a request for outputs of a signature.
 
     Args:
         servable: The model.
@@ -60,11 +101,11 @@ def predict(
         check_method: Refuse a signature that says it is for something else than inference.
 
     Returns:
-        The outputs by alias.
+        What gives the outputs by alias.
 
     Raises:
         ServingError: `FAILED_PRECONDITION` for an unknown signature, `INVALID_ARGUMENT` for wrong
-            names of inputs or outputs, else what the run ends with.
+            names of inputs or outputs.
     """
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
@@ -81,7 +122,13 @@ def predict(
         )
     complete = complete_inputs(signature, inputs)
     _check_outputs(signature, output_filter)
-    return servable.run(signature, complete, output_filter or None)
+    aliases = tuple(output_filter or signature.outputs)
+    return Computation(
+        servable,
+        servable.signature_call(signature, aliases),
+        [complete[alias] for alias in signature.inputs],
+        lambda values: dict(zip(aliases, values, strict=True)),
+    )
 
 
 def complete_inputs(
@@ -117,8 +164,8 @@ def complete_inputs(
 
 def classify(
     servable: Servable, signature_name: str, examples: np.ndarray, *, check_method: bool = False
-) -> Classifications:
-    """Classifies examples.
+) -> Computation[Classifications]:
+    """Checks a request to classify examples.
 
     Args:
         servable: The model.
@@ -128,23 +175,23 @@ def classify(
         check_method: Refuse a signature that does not say that it is for this.
 
     Returns:
-        For each example its classes as (label, score). A label is `bytes` as the model gives it; it
-        is empty, or the score 0, if the model does not give it.
+        What gives for each example its classes as (label, score). A label is `bytes` as the model
+        gives it; it is empty, or the score 0, if the model does not give it.
 
     Raises:
-        ServingError: `INVALID_ARGUMENT` for no examples, an unknown signature, or outputs of
-            another shape or type; else what the run ends with.
+        ServingError: `INVALID_ARGUMENT` for no examples or an unknown signature.
     """
     signature = _example_signature(servable, signature_name)
     fetches = classify_outputs(signature, check_method)
-    values = _run_examples(servable, signature.inputs["inputs"], fetches, examples)
-    return classifications(signature, values, len(examples))
+    return _of_examples(servable, signature, fetches, examples).then(
+        lambda values: classifications(signature, values, len(examples))
+    )
 
 
 def regress(
     servable: Servable, signature_name: str, examples: np.ndarray, *, check_method: bool = False
-) -> list[float]:
-    """Computes a value for each example.
+) -> Computation[list[float]]:
+    """Checks a request for a value of each example.
 
     Args:
         servable: The model.
@@ -154,21 +201,22 @@ def regress(
         check_method: Refuse a signature that does not say that it is for this.
 
     Returns:
-        N values, exactly as float32 holds them.
+        What gives N values, exactly as float32 holds them.
 
     Raises:
         ServingError: As `classify`.
     """
     signature = _example_signature(servable, signature_name)
     fetches = regress_outputs(signature, check_method)
-    values = _run_examples(servable, signature.inputs["inputs"], fetches, examples)
-    return regressions(signature, values, len(examples))
+    return _of_examples(servable, signature, fetches, examples).then(
+        lambda values: regressions(signature, values, len(examples))
+    )
 
 
 def multi_inference(
     servable: Servable, tasks: Sequence[Task], examples: np.ndarray, *, check_method: bool = False
-) -> list[Classifications | list[float]]:
-    """Classifies and regresses the same examples by several signatures in one run of the graph.
+) -> Computation[list[Classifications | list[float]]]:
+    """Checks a request to classify and regress the same examples in one run of the graph.
 
     Args:
         servable: The model.
@@ -177,7 +225,7 @@ def multi_inference(
         check_method: Refuse signatures that do not say that they are for their task.
 
     Returns:
-        What `classify` or `regress` returns, for each task.
+        What gives for each task what `classify` or `regress` would.
 
     Raises:
         ServingError: `UNIMPLEMENTED` for another method, `INVALID_ARGUMENT` for a signature that is
@@ -195,13 +243,16 @@ def multi_inference(
             )
     if not signatures:
         raise ServingError(Code.INVALID_ARGUMENT, "Inference request has no tasks.")
-    values = _run_examples(servable, first.inputs["inputs"], list(fetches), examples)
-    return [
-        classifications(signature, values, len(examples))
-        if task.method_name == CLASSIFY
-        else regressions(signature, values, len(examples))
-        for task, signature in zip(tasks, signatures.values(), strict=True)
-    ]
+
+    def results(values: Mapping[str, np.ndarray]) -> list[Classifications | list[float]]:
+        return [
+            classifications(signature, values, len(examples))
+            if task.method_name == CLASSIFY
+            else regressions(signature, values, len(examples))
+            for task, signature in zip(tasks, signatures.values(), strict=True)
+        ]
+
+    return _of_examples(servable, first, list(fetches), examples).then(results)
 
 
 def metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
@@ -260,12 +311,17 @@ def _check_outputs(signature: Signature, output_filter: Sequence[str]) -> None:
             raise ServingError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
 
 
-def _run_examples(
-    servable: Servable, info: TensorInfo, fetches: Sequence[str], examples: np.ndarray
-) -> Mapping[str, np.ndarray]:
+def _of_examples(
+    servable: Servable, signature: Signature, fetches: Sequence[str], examples: np.ndarray
+) -> Computation[dict[str, np.ndarray]]:
     if not len(examples):
         raise ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
-    return dict(zip(fetches, servable.fetch({info.name: examples}, fetches), strict=True))
+    return Computation(
+        servable,
+        servable.call(signature, tuple(fetches)),
+        [examples],
+        lambda values: dict(zip(fetches, values, strict=True)),
+    )
 
 
 def _set(names: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,13 @@ import orjson
 from tfapp.serving.json_dialect import invalid
 from tfapp.serving.tensors import data_type_name
 
-# Significant digits that tell all values of a type apart.
-_DIGITS = {"float32": 9, "float64": 17}
+# Significant digits that tell all values of a type apart: float32, float64.
+_DIGITS = {"f": 9, "d": 17}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 # Of TensorFlow's integers, those that its server writes.
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
+_INTEGERS = frozenset(
+    map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"))
+)
 
 
 def predictions_json(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
@@ -114,14 +117,14 @@ def _parts(name: str, array: np.ndarray, kept: int) -> list[str]:
 
 def _texts(array: np.ndarray, *, as_bytes: bool) -> list[str]:
     flat = array.ravel()
-    dtype = array.dtype.name
-    if dtype in _DIGITS:
+    dtype = array.dtype
+    if dtype.char in _DIGITS:
         return _float_texts(flat)
     if dtype in _INTEGERS:
         return list(map(str, flat.tolist()))
-    if dtype == "bool":
+    if dtype.kind == "b":
         return ["true" if value else "false" for value in flat.tolist()]
-    if dtype == "object":
+    if dtype.kind == "O":
         return list(map(_base64 if as_bytes else _string, flat))
     type_name = data_type_name(array).removeprefix("DT_").lower()
     raise invalid(f"Failed to write JSON value for tensor type: {type_name}")
@@ -129,19 +132,33 @@ def _texts(array: np.ndarray, *, as_bytes: bool) -> list[str]:
 
 def _float_texts(values: np.ndarray) -> list[str]:
     """Formats each float as `json_dialect.decimal_text`, all at once."""
-    if not values.size:
+    count = values.size
+    if not count:
         return []
     numbers = tuple(values.tolist())
-    texts = ("%.6g " * len(numbers) % numbers).split()
-    with np.errstate(over="ignore"):
-        read_back = np.array(list(map(float, texts))).astype(values.dtype)
-    long = f"%.{_DIGITS[values.dtype.name]}g"
-    for i in np.flatnonzero(read_back != values).tolist():
-        texts[i] = long % numbers[i]
+    texts = ("%.6g " * count % numbers).split()
+    read_back = _rounded(texts, values.dtype)
+    long = f"%.{_DIGITS[values.dtype.char]}g"
     return [
         text if "." in text or "e" in text else _NOT_FINITE.get(text) or f"{text}.0"
-        for text in texts
+        for text in (
+            short if back == number else long % number
+            for short, back, number in zip(texts, read_back, numbers, strict=True)
+        )
     ]
+
+
+def _rounded(texts: Sequence[str], dtype: np.dtype[Any]) -> Sequence[float]:
+    """Reads floats of a type."""
+    doubles = list(map(float, texts))
+    if dtype.char == "d":
+        return doubles
+    try:
+        form = f"{len(doubles)}f"
+        return struct.unpack(form, struct.pack(form, *doubles))
+    except OverflowError:  # six digits of the largest float32 are larger than it is
+        with np.errstate(over="ignore"):
+            return np.array(doubles).astype(np.float32).tolist()
 
 
 def _string(value: Any) -> str:

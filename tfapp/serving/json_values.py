@@ -11,8 +11,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +27,11 @@ _RANGES = {
     "int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1),
 }  # fmt: skip
 _FLOATS = ("float32", "float64")
+_FAST = frozenset((*_FLOATS, *_RANGES, "bool"))
 _TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 
-@dataclass(frozen=True)
-class PredictInputs:
+class PredictInputs(NamedTuple):
     """What a predict request asks to compute.
 
     Attributes:
@@ -189,7 +188,7 @@ class _Reader:
     def _fast_array(self, value: Any, info: TensorInfo) -> np.ndarray | None:
         """Converts numbers or bools of one shape; None if they are not that, or not in range."""
         dtype = info.dtype.name
-        if not self.fast or dtype not in (*_FLOATS, *_RANGES, "bool"):
+        if not self.fast or dtype not in _FAST:
             return None
         try:
             array = np.array(value)
@@ -350,6 +349,8 @@ def _array(leaves: Sequence[Any], shape: tuple[int, ...], info: TensorInfo) -> n
 
 def _floats(array: np.ndarray, dtype: str) -> np.ndarray:
     # Integers become doubles first, as everything does in JSON.
+    if dtype == "float64":
+        return array.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):
         return array.astype(np.float64, copy=False).astype(dtype, copy=False)
 

@@ -18,13 +18,15 @@ class RequestRecord:
 
     Attributes:
         entrypoint: `REST` or `GRPC`.
-        api: As TensorFlow Serving's metrics name it: `predict` by REST, `Predict` by gRPC.
+        api: As TensorFlow Serving's metrics name it: `predict` by REST, `Predict` by gRPC; empty
+            if the path of a request by REST was none.
         model: Name of the model asked for; empty if none was named.
         version: The version that answered, if one did.
         signature: The signature asked for; empty if none was named.
         rows: Rows or examples of the request; 0 if it was refused before they were counted.
         queue_seconds: How long it waited for a batch.
         run_seconds: How long the model ran, for all rows that ran with it.
+        batch_rows: How many rows that were, its own and padding among them.
         seconds: From the arrival of its last byte to its answer.
         code: What it ended with.
         message: The error; empty if there was none.
@@ -40,6 +42,7 @@ class RequestRecord:
     rows: int = 0
     queue_seconds: float = 0.0
     run_seconds: float = 0.0
+    batch_rows: int = 0
     seconds: float = 0.0
     code: Code = Code.OK
     message: str = ""

@@ -1,28 +1,41 @@
-"""The REST interface as an ASGI application: HTTP around `rest_requests`."""
+"""The REST interface: HTTP around `rest_requests`.
+
+What is known to be quick is computed in the event loop, since handing it to a thread would take as
+long as it does; everything else in a thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
 from tfapp.serving.json_dialect import invalid
+from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.pages import PATHS, ServedModels, page
-from tfapp.serving.rest_requests import Route, answer, inflate, parse_route
+from tfapp.serving.rest_requests import (
+    Question,
+    Route,
+    describe,
+    inflate,
+    parse_route,
+    plan,
+    read,
+)
+from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
+from tfapp.serving.turns import Turns
 
 log = logging.getLogger(__name__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Source: `ToHTTPStatusCode` of TensorFlow Serving; the others are 500.
 _HTTP = {
@@ -32,8 +45,8 @@ _HTTP = {
     Code.CANCELLED: 499, Code.UNIMPLEMENTED: 501, Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }  # fmt: skip
-_TOO_LARGE = 413
-_JSON = (b"content-type", b"application/json")
+_JSON = ((b"content-type", b"application/json"),)
+_PLAIN = ((b"content-type", b"text/plain"),)
 _CORS = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET"),
@@ -42,6 +55,7 @@ _CORS = (
 
 # What takes so little is done at once: the hand-over to a thread would cost as much.
 _SHORT_SECONDS = 0.001
+_UNKNOWN = (_SHORT_SECONDS, _SHORT_SECONDS)
 _SHORT_BYTES = 2**16
 # So long a short one may take among busy threads. A longer one waits for something.
 _CROWDED_SECONDS = 0.02
@@ -54,20 +68,20 @@ class RestOptions:
     Attributes:
         timeout_ms: How long a request may take, in milliseconds, once its body has arrived.
         cors: Whether pages of any site may ask.
-        body_limit: Bytes of the largest body; None for any.
         threads: How many requests compute at a time.
         check_method: Refuse signatures that do not say that they are for what is asked.
+        in_loop: Whether quick models may run in the thread that reads and writes.
     """
 
     timeout_ms: int = 30_000
     cors: bool = False
-    body_limit: int | None = None
     threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     check_method: bool = False
+    in_loop: bool = True
 
 
-def rest_app(models: ServedModels, *, options: RestOptions | None = None) -> App:
-    """Makes the application that answers as TensorFlow Serving's REST interface.
+class RestApp:
+    """Answers as TensorFlow Serving's REST interface.
 
     Besides `/v1/` it has `/models`, `/healthz` and `/readyz`. Bodies may have the key
     `output_filter`, a list of the outputs to compute.
@@ -75,152 +89,196 @@ def rest_app(models: ServedModels, *, options: RestOptions | None = None) -> App
     Args:
         models: Who keeps the models.
         options: How to answer.
+        observer: Is told of requests and batches.
     """
-    return _RestApp(models, options or RestOptions())
 
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
-
-
-class _TooLarge(Exception):
-    """The body is larger than the options allow."""
-
-
-class _Disconnected(Exception):
-    """Nobody waits for the answer any more."""
-
-
-class _RestApp:
-    def __init__(self, models: ServedModels, options: RestOptions) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        *,
+        options: RestOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self._models = models
-        self._options = options
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="tfapp-rest")
-        self._seconds: dict[Route, float] = {}  # a request took lately, at most
+        self._options = options or RestOptions()
+        self._observer = observer or Observer()
+        self._turns = Turns(self._observer)
+        self._headers = _JSON + (_CORS if self._options.cors else ())
+        self._threads = ThreadPoolExecutor(self._options.threads, thread_name_prefix="tfapp-rest")
+        # By path: what the last request took, and the most that requests took lately.
+        self._seconds: dict[str, tuple[float, float]] = {}
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._handle(scope, receive, send)
+    def answer(self, request: HttpRequest, reply: Reply) -> None:
+        """Answers a request, at once or later."""
+        path = request.path
+        if path[:4].lower() == "/v1/":
+            ongoing = _Ongoing(request, reply, self._headers, self._observer)
+            try:
+                self._begin(request, ongoing)
+            except Exception as error:
+                ongoing.done(error)
+        elif path in PATHS and request.method in ("GET", "HEAD"):
+            reply(HttpAnswer(*page(path, self._models), _JSON))
         else:
-            raise NotImplementedError(f"ASGI scope {scope['type']!r}")
+            reply(HttpAnswer(404, b"Not Found\n", _PLAIN))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            kind = (await receive())["type"]
-            if kind == "lifespan.shutdown":
-                self._threads.shutdown(wait=False)
-            await send({"type": f"{kind}.complete"})
-            if kind == "lifespan.shutdown":
-                return
+    def refuse(self, status: int, text: str) -> HttpAnswer:
+        """Returns the answer to what is no request."""
+        return HttpAnswer(status, error_json(text), self._headers)
 
-    async def _handle(self, scope: Message, receive: Receive, send: Send) -> None:
-        path = _path(scope)
-        try:
-            if path[:4].lower() == "/v1/":
-                result = await self._api(scope["method"], path, _headers(scope), receive)
-            elif path in PATHS and scope["method"] in ("GET", "HEAD"):
-                result = _Answer(*page(path, self._models))
-            else:
-                result = _Answer(404, b"Not Found\n", ((b"content-type", b"text/plain"),))
-        except _Disconnected:
+    def close(self) -> None:
+        """Begins no more requests."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, request: HttpRequest, ongoing: _Ongoing) -> None:
+        if request.method == "OPTIONS":
+            ongoing.done(_preflight(request.headers))
             return
-        length = (b"content-length", str(len(result.body)).encode())
-        await send(
-            {
-                "type": "http.response.start",
-                "status": result.status,
-                "headers": [*result.headers, length],
-            }
-        )
-        await send({"type": "http.response.body", "body": result.body})
-
-    async def _api(
-        self, method: str, path: str, headers: dict[bytes, bytes], receive: Receive
-    ) -> _Answer:
-        extra = _CORS if self._options.cors else ()
-        try:
-            body = await self._body(receive)
-            if method == "OPTIONS":
-                return _Answer(200, _preflight(headers), (_JSON, *extra))
-            route = parse_route(method, path)
-            zipped = b"gzip" in headers.get(b"content-encoding", b"").lower()
-            return _Answer(200, await self._answer(route, body, zipped), (_JSON, *extra))
-        except ServingError as error:
-            return _Answer(_HTTP.get(error.code, 500), error_json(str(error)), (_JSON, *extra))
-        except _TooLarge:
-            text = f"The body has more than {self._options.body_limit} bytes."
-            # What is still on its way is not read, so nothing else can come by this connection.
-            close = (b"connection", b"close")
-            return _Answer(_TOO_LARGE, error_json(text), (_JSON, *extra, close))
-        except _Disconnected:
-            raise
-        except Exception as error:
-            log.exception("%s %s failed", method, path)
-            text = f"{type(error).__name__}: {error}"
-            return _Answer(500, error_json(text), (_JSON, *extra))
-
-    async def _body(self, receive: Receive) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Disconnected
-            piece = message.get("body", b"")
-            size += len(piece)
-            if self._options.body_limit is not None and size > self._options.body_limit:
-                raise _TooLarge
-            pieces.append(piece)
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-    async def _answer(self, route: Route, body: bytes, zipped: bool) -> bytes:
-        short = not zipped and len(body) <= _SHORT_BYTES
+        route = _route(request.method, request.path)
+        record = ongoing.record
+        record.api, record.model = route.action, route.spec.name
+        record.version = route.spec.version
         if route.action == "status":  # must come when all threads are busy, and takes no time
-            return answer(route, body, self._models)
-        if short and self._seconds.get(route, _SHORT_SECONDS) < _SHORT_SECONDS:
-            return self._timed(route, body, zipped, alone=True)
-        loop = asyncio.get_running_loop()
-        run = loop.run_in_executor(self._threads, self._timed, route, body, zipped, False)
-        try:
-            return await asyncio.wait_for(run, self._options.timeout_ms / 1000)
-        except TimeoutError:
-            raise ServingError(
-                Code.DEADLINE_EXCEEDED,
-                f"Timed out waiting for notification: it took longer than"
-                f" {self._options.timeout_ms} ms.",
-            ) from None
+            ongoing.done(describe(route, self._models))
+        elif route.action == "metadata":
+            self._in_thread(ongoing, describe, route, self._models)
+        elif self._is_short(request):
+            self._in_loop(ongoing, route, request)
+        else:
+            self._in_thread(ongoing, self._infer, route, request, record)
 
-    def _timed(self, route: Route, body: bytes, zipped: bool, alone: bool) -> bytes:
-        began, worked = time.perf_counter(), time.thread_time()
-        result = answer(
-            route,
-            inflate(body) if zipped else body,
-            self._models,
-            check_method=self._options.check_method,
+    def _is_short(self, request: HttpRequest) -> bool:
+        return (
+            self._seconds.get(request.path, _UNKNOWN)[1] < _SHORT_SECONDS
+            and self._options.in_loop
+            and len(request.body) <= _SHORT_BYTES
+            and not _is_zipped(request)
         )
+
+    def _in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> None:
+        began, record = time.perf_counter(), ongoing.record
+        question = read(route, request.body)
+        lease = self._models.use(route.spec)
+        servable = lease.__enter__()
+        try:
+            _note(record, question, servable)
+            computation = plan(question, servable, check_method=self._options.check_method)
+        except BaseException:
+            lease.__exit__(None, None, None)
+            raise
+        seconds = time.perf_counter() - began
+
+        def done(result: bytes | Exception) -> None:
+            lease.__exit__(None, None, None)
+            share = record.rows / (record.batch_rows or 1)
+            self._remember(request.path, seconds + record.run_seconds * share)
+            ongoing.done(result)
+
+        self._turns.add(computation, record, done)
+
+    def _in_thread(self, ongoing: _Ongoing, work: Callable[..., bytes], *arguments: Any) -> None:
+        """Does work in a thread, for as long as the options allow."""
+        loop = asyncio.get_running_loop()
+        future = self._threads.submit(work, *arguments)
+        timer = loop.call_later(self._options.timeout_ms / 1000, self._give_up, ongoing, future)
+
+        def collect() -> None:
+            timer.cancel()
+            if not future.cancelled():
+                ongoing.done(future.exception() or future.result())
+
+        def tell(_: Future[bytes]) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
+                loop.call_soon_threadsafe(collect)
+
+        future.add_done_callback(tell)
+
+    def _give_up(self, ongoing: _Ongoing, future: Future[bytes]) -> None:
+        future.cancel()
+        ongoing.done(
+            ServingError(
+                Code.DEADLINE_EXCEEDED,
+                "Timed out waiting for notification: it took longer than"
+                f" {self._options.timeout_ms} ms.",
+            )
+        )
+
+    def _infer(self, route: Route, request: HttpRequest, record: RequestRecord) -> bytes:
+        began, worked = time.perf_counter(), time.thread_time()
+        question = read(route, inflate(request.body) if _is_zipped(request) else request.body)
+        with self._models.use(route.spec) as servable:
+            _note(record, question, servable)
+            computation = plan(question, servable, check_method=self._options.check_method)
+            result = computation.result(record)
         taken = time.perf_counter() - began
-        if not alone and taken < _CROWDED_SECONDS:
-            # Other threads had their turns meanwhile.
-            taken = time.thread_time() - worked
-        # A slow one is remembered for some time: the next may be as slow.
-        self._seconds[route] = max(taken, 0.9 * self._seconds.get(route, 0.0))
+        # Other threads may have had their turns meanwhile.
+        self._remember(
+            request.path, time.thread_time() - worked if taken < _CROWDED_SECONDS else taken
+        )
         return result
 
+    def _remember(self, path: str, seconds: float) -> None:
+        # Two slow ones are remembered for some time: the next may be as slow. One alone is an
+        # accident: another process had its turn.
+        last, most = self._seconds.get(path, (seconds, 0.0))
+        self._seconds[path] = seconds, max(min(seconds, last), 0.9 * most)
 
-def _path(scope: Message) -> str:
-    """Returns the path as it was sent, without the query."""
-    raw = scope.get("raw_path") or scope["path"].encode()
-    return bytes(raw).decode("latin-1")
+
+class _Ongoing:
+    """A request of the `/v1/` space that is being answered."""
+
+    __slots__ = ("_began", "_headers", "_observer", "_reply", "_request", "_waits", "record")
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        reply: Reply,
+        headers: tuple[tuple[bytes, bytes], ...],
+        observer: Observer,
+    ) -> None:
+        self.record = RequestRecord("REST", "", request_bytes=len(request.body))
+        self._request = request
+        self._reply = reply
+        self._headers = headers
+        self._observer = observer
+        self._waits = True
+        self._began = time.perf_counter()
+
+    def done(self, result: bytes | BaseException) -> None:
+        """Answers with a body, or with what went wrong; whatever comes later is too late."""
+        if not self._waits:
+            return
+        self._waits = False
+        record, status = self.record, 200
+        if isinstance(result, bytes):
+            body = result
+        else:
+            if not isinstance(result, ServingError):
+                result = self._unforeseen(result)
+            record.code, record.message = result.code, str(result)
+            status, body = _HTTP.get(result.code, 500), error_json(record.message)
+        record.seconds = time.perf_counter() - self._began
+        record.answer_bytes = len(body)
+        self._observer.request(record)
+        self._reply(HttpAnswer(status, body, self._headers))
+
+    def _unforeseen(self, error: BaseException) -> ServingError:
+        request = self._request
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def _headers(scope: Message) -> dict[bytes, bytes]:
-    return {bytes(name).lower(): bytes(value) for name, value in scope["headers"]}
+@functools.lru_cache(1024)
+def _route(method: str, path: str) -> Route:
+    return parse_route(method, path)
+
+
+def _note(record: RequestRecord, question: Question, servable: Servable) -> None:
+    record.version, record.signature = servable.version, question.signature
+
+
+def _is_zipped(request: HttpRequest) -> bool:
+    return b"gzip" in request.headers.get(b"content-encoding", b"").lower()
 
 
 def _preflight(headers: dict[bytes, bytes]) -> bytes:

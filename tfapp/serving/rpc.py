@@ -7,6 +7,7 @@ thread that read the request.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from tensorflow_serving.apis import (
 from tfapp.serving import inference
 from tfapp.serving.example_signatures import CLASSIFY
 from tfapp.serving.models import Models, ModelSpec
+from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import to_array, write_proto
@@ -97,6 +99,7 @@ def add_services(
     reload: Callable[[Any], None],
     *,
     options: RpcOptions = RpcOptions(),
+    observer: Observer | None = None,
 ) -> Health:
     """Adds `PredictionService`, `ModelService` and, if asked for, `Health` to a server.
 
@@ -106,12 +109,13 @@ def add_services(
         reload: Takes a `ModelServerConfig` with a list of models; returns when they are available,
             raises `ServingError` if they do not become so.
         options: What to add.
+        observer: Is told of requests for predictions.
 
     Returns:
         What says whether the server is healthy, to be stopped before the server is.
     """
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _Prediction(models, options), server
+        _Prediction(models, options, observer or Observer()), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Management(models, reload), server)
     health = Health()
@@ -129,71 +133,110 @@ def add_services(
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, models: Models, options: RpcOptions) -> None:
+    def __init__(self, models: Models, options: RpcOptions, observer: Observer) -> None:
         self._models = models
         self._options = options
+        self._observer = observer
 
     def Predict(self, request: Any, context: Any) -> Any:
-        with _errors(context), self._models.use(_spec(request)) as servable:
+        return self._answer("Predict", self._predict, request, context)
+
+    def Classify(self, request: Any, context: Any) -> Any:
+        return self._answer("Classify", self._classify, request, context)
+
+    def Regress(self, request: Any, context: Any) -> Any:
+        return self._answer("Regress", self._regress, request, context)
+
+    def MultiInference(self, request: Any, context: Any) -> Any:
+        return self._answer("MultiInference", self._multi_inference, request, context)
+
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:
+        with _errors(context):
+            spec = _spec(request)
+            _check_metadata_fields(request.metadata_field)
+            with self._models.use(spec) as servable:
+                return inference.metadata(servable)
+
+    def _answer(
+        self,
+        api: str,
+        work: Callable[[Any, Any, RequestRecord], Any],
+        request: Any,
+        context: Any,
+    ) -> Any:
+        """Answers a request, and tells of it whatever it ends with."""
+        began = time.perf_counter()
+        record = RequestRecord("GRPC", api, request_bytes=request.ByteSize())
+        try:
+            with _errors(context, record):
+                response = work(request, context, record)
+                record.answer_bytes = response.ByteSize()
+                return response
+        finally:
+            record.seconds = time.perf_counter() - began
+            self._observer.request(record)
+
+    def _predict(self, request: Any, context: Any, record: RequestRecord) -> Any:
+        with self._models.use(_noted(_spec(request), record)) as servable:
+            response = _start(predict_pb2.PredictResponse(), request, servable, record)
             inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
-            _check_deadline(context)
-            outputs = inference.predict(
+            computation = inference.predict(
                 servable,
                 request.model_spec.signature_name,
                 inputs,
                 request.output_filter,
                 check_method=self._options.check_method_name,
             )
-            response = predict_pb2.PredictResponse()
-            _write_spec(response, request, servable)
-            for alias, value in outputs.items():
-                write_proto(value, response.outputs[alias], as_content=self._options.tensor_content)
+            _check_deadline(context)
+            as_content = self._options.tensor_content
+            for alias, value in computation.result(record).items():
+                write_proto(value, response.outputs[alias], as_content=as_content)
             return response
 
-    def Classify(self, request: Any, context: Any) -> Any:
-        with _errors(context), self._models.use(_spec(request)) as servable:
-            examples = inference.examples_of(request.input)
-            _check_deadline(context)
-            result = inference.classify(
+    def _classify(self, request: Any, context: Any, record: RequestRecord) -> Any:
+        with self._models.use(_noted(_spec(request), record)) as servable:
+            response = _start(
+                classification_pb2.ClassificationResponse(), request, servable, record
+            )
+            computation = inference.classify(
                 servable,
                 request.model_spec.signature_name,
-                examples,
+                inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            response = classification_pb2.ClassificationResponse()
-            _write_spec(response, request, servable)
-            _write_classes(response.result, result)
+            _check_deadline(context)
+            _write_classes(response.result, computation.result(record))
             return response
 
-    def Regress(self, request: Any, context: Any) -> Any:
-        with _errors(context), self._models.use(_spec(request)) as servable:
-            examples = inference.examples_of(request.input)
-            _check_deadline(context)
-            result = inference.regress(
+    def _regress(self, request: Any, context: Any, record: RequestRecord) -> Any:
+        with self._models.use(_noted(_spec(request), record)) as servable:
+            response = _start(regression_pb2.RegressionResponse(), request, servable, record)
+            computation = inference.regress(
                 servable,
                 request.model_spec.signature_name,
-                examples,
+                inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            response = regression_pb2.RegressionResponse()
-            _write_spec(response, request, servable)
-            _write_values(response.result, result)
+            _check_deadline(context)
+            _write_values(response.result, computation.result(record))
             return response
 
-    def MultiInference(self, request: Any, context: Any) -> Any:
-        with _errors(context), self._models.use(_spec_of_tasks(request)) as servable:
+    def _multi_inference(self, request: Any, context: Any, record: RequestRecord) -> Any:
+        with self._models.use(_noted(_spec_of_tasks(request), record)) as servable:
+            record.version = servable.version
             _check_names(request.tasks)
             tasks = [
                 inference.Task(task.model_spec.signature_name, task.method_name)
                 for task in request.tasks
             ]
-            _check_deadline(context)
-            results = inference.multi_inference(
+            computation = inference.multi_inference(
                 servable,
                 tasks,
                 inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
+            _check_deadline(context)
+            results = computation.result(record)
             response = inference_pb2.MultiInferenceResponse()
             for task, result in zip(request.tasks, results, strict=True):
                 added = response.results.add()
@@ -203,13 +246,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 else:
                     _write_values(added.regression_result, result)
             return response
-
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:
-        with _errors(context):
-            spec = _spec(request)
-            _check_metadata_fields(request.metadata_field)
-            with self._models.use(spec) as servable:
-                return inference.metadata(servable)
 
 
 class _Management(model_service_pb2_grpc.ModelServiceServicer):
@@ -245,15 +281,19 @@ class _Management(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextmanager
-def _errors(context: Any) -> Iterator[None]:
+def _errors(context: Any, record: RequestRecord | None = None) -> Iterator[None]:
     """Ends a request with the code and text of a `ServingError` raised inside."""
     try:
         yield
-    except ServingError as error:
-        context.abort(_STATUS[error.code], _limited(str(error)))
     except Exception as error:
-        _LOG.exception("a request failed for a reason that is not its own")
-        context.abort(grpc.StatusCode.INTERNAL, _limited(f"{type(error).__name__}: {error}"))
+        if isinstance(error, ServingError):
+            code, message = error.code, str(error)
+        else:
+            _LOG.exception("a request failed for a reason that is not its own")
+            code, message = Code.INTERNAL, f"{type(error).__name__}: {error}"
+        if record is not None:
+            record.code, record.message = code, message
+        context.abort(_STATUS[code], _limited(message))
 
 
 def _limited(message: str) -> str:
@@ -307,6 +347,19 @@ def _check_metadata_fields(fields: Sequence[str]) -> None:
     for field in fields:
         if field != "signature_def":
             raise ServingError(Code.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
+
+
+def _noted(spec: ModelSpec, record: RequestRecord) -> ModelSpec:
+    record.model, record.version = spec.name, spec.version
+    return spec
+
+
+def _start(response: Any, request: Any, servable: Servable, record: RequestRecord) -> Any:
+    """Writes into a response and a record who answers."""
+    record.version = servable.version
+    record.signature = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+    _write_spec(response, request, servable)
+    return response
 
 
 def _write_spec(response: Any, request: Any, servable: Servable) -> None:

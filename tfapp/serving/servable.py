@@ -10,16 +10,18 @@ import ctypes
 import functools
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from tfapp.errors import reason_of
+from tfapp.serving.observing import RequestRecord
 from tfapp.serving.status import Code, ServingError
 
 v1 = tf.compat.v1
@@ -66,11 +68,57 @@ class Signature:
     definition: Any
 
 
-@dataclass(frozen=True)
-class _Call:
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+@dataclass(frozen=True, eq=False, slots=True)
+class Call:
+    """Tensors to feed and to fetch, which TensorFlow has made one call of.
+
+    Attributes:
+        feeds: Names of tensors in the graph.
+        fetches: Names of the tensors to compute.
+        execute: Takes an array for each feed, gives a value for each fetch.
+        declared: Whether these are the inputs and all outputs of a signature.
+        mixable: Whether a row of its outputs hangs on the same row of its inputs only, so that
+            rows of several requests may be computed together.
+    """
+
+    feeds: tuple[str, ...]
+    fetches: tuple[str, ...]
     execute: Callable[..., Sequence[Any]]
+    declared: bool
+    mixable: bool
+
+
+class Runner(Protocol):
+    """Decides when a call is run, and with what."""
+
+    def run(
+        self, call: Call, arrays: Sequence[np.ndarray], record: RequestRecord | None
+    ) -> Sequence[np.ndarray]:
+        """Computes the fetches of a call.
+
+        Args:
+            call: What to compute.
+            arrays: One for each feed.
+            record: Is told how many rows there were, how long they waited and ran.
+
+        Raises:
+            ServingError: It cannot be computed.
+        """
+
+
+class AtOnce:
+    """Runs each call by itself, in the caller's thread."""
+
+    def run(
+        self, call: Call, arrays: Sequence[np.ndarray], record: RequestRecord | None
+    ) -> Sequence[np.ndarray]:
+        """Computes the fetches of a call."""
+        began = time.perf_counter()
+        values = execute(call, arrays)
+        if record is not None:
+            record.rows = record.batch_rows = row_count(arrays)
+            record.run_seconds += time.perf_counter() - began
+        return values
 
 
 class Servable:
@@ -84,6 +132,10 @@ class Servable:
         path: Folder of the SavedModel.
         signatures: Its functions by name.
         session: The session that holds its graph and variables.
+
+    Attributes:
+        runner: Decides when calls are run, and with what.
+        graph: The graph of TensorFlow.
     """
 
     def __init__(
@@ -98,9 +150,26 @@ class Servable:
         self.version = version
         self.path = path
         self.signatures = signatures
+        self.runner: Runner = AtOnce()
+        self.graph = session.graph
         self._session = session
-        self._call = functools.lru_cache(_CALLS_KEPT)(self._make_call)
-        self._callable = functools.lru_cache(_CALLS_KEPT)(self._make_callable)
+        self._mixable: frozenset[str] = frozenset()
+        self.call = functools.lru_cache(_CALLS_KEPT)(self._make_call)
+
+    def signature_call(self, signature: Signature, outputs: Sequence[str] = ()) -> Call:
+        """Returns the call of a signature.
+
+        Args:
+            signature: One of `signatures`.
+            outputs: Aliases of the outputs to compute; all of them if empty.
+        """
+        fetches = tuple(signature.outputs[alias].name for alias in outputs or signature.outputs)
+        return self.call(signature, fetches)
+
+    def allow_mixing(self, signatures: Collection[str]) -> None:
+        """Lets rows of several requests to these signatures be computed together."""
+        self._mixable = frozenset(signatures)
+        self.call.cache_clear()
 
     def run(
         self,
@@ -108,7 +177,7 @@ class Servable:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Computes outputs of a signature in the caller's thread.
+        """Computes outputs of a signature.
 
         Shapes are not compared with the signature: the graph itself decides what it can take.
 
@@ -124,31 +193,30 @@ class Servable:
             ServingError: An input is missing or of another type, or the computation failed; with
                 the code and text of TensorFlow.
         """
-        call = self._call(signature, None if outputs is None else tuple(outputs))
+        aliases = tuple(signature.outputs) if outputs is None else tuple(outputs)
         try:
-            feeds = [inputs[alias] for alias in call.inputs]
+            feeds = [inputs[alias] for alias in signature.inputs]
         except KeyError as error:
             raise ServingError(
                 Code.INVALID_ARGUMENT, f"Missing input {error} of signature {signature.name}."
             ) from None
-        values = _execute(call.execute, feeds)
-        return dict(zip(call.outputs, map(_as_array, values), strict=True))
+        values = self.compute(self.signature_call(signature, aliases), feeds)
+        return dict(zip(aliases, values, strict=True))
 
-    def fetch(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
-        """Computes tensors by their names in the graph, whatever signatures they belong to.
+    def compute(
+        self, call: Call, arrays: Sequence[np.ndarray], record: RequestRecord | None = None
+    ) -> Sequence[np.ndarray]:
+        """Computes the fetches of a call, when and with what the runner decides.
 
         Args:
-            feeds: Arrays by the names of tensors, e.g. `x:0`.
-            fetches: Names of the tensors to compute.
-
-        Returns:
-            The tensors, in the order asked for.
+            call: A call of this servable.
+            arrays: One for each feed.
+            record: Is told how many rows there were, how long they waited and ran.
 
         Raises:
             ServingError: As `run`.
         """
-        execute = self._callable(tuple(feeds), tuple(fetches))
-        return [_as_array(value) for value in _execute(execute, list(feeds.values()))]
+        return self.runner.run(call, arrays, record)
 
     def close(self) -> None:
         """Frees the memory of the model; it cannot be called any more.
@@ -156,19 +224,23 @@ class Servable:
         With oneDNN, TensorFlow keeps what the variables took and gives it to the next model;
         `TF_ENABLE_ONEDNN_OPTS=0` makes it go back to the system.
         """
-        self._call.cache_clear()
-        self._callable.cache_clear()
+        self.call.cache_clear()
         self._session.close()
         # Graphs are full of cycles, and glibc keeps what is freed: neither would go back by itself.
-        del self._session, self._call, self._callable
+        del self._session, self.graph, self.call
         gc.collect()
         _return_free_memory()
 
-    def _make_call(self, signature: Signature, outputs: tuple[str, ...] | None) -> _Call:
-        aliases = tuple(signature.outputs) if outputs is None else outputs
+    def _make_call(self, signature: Signature, fetches: tuple[str, ...]) -> Call:
         feeds = tuple(info.name for info in signature.inputs.values())
-        fetches = tuple(signature.outputs[alias].name for alias in aliases)
-        return _Call(tuple(signature.inputs), aliases, self._callable(feeds, fetches))
+        outputs = {info.name for info in signature.outputs.values()}
+        return Call(
+            feeds,
+            fetches,
+            self._make_callable(feeds, fetches),
+            declared=outputs == set(fetches),
+            mixable=signature.name in self._mixable and outputs.issuperset(fetches),
+        )
 
     def _make_callable(
         self, feeds: tuple[str, ...], fetches: tuple[str, ...]
@@ -298,9 +370,14 @@ def _has_saved_model(path: Path, binary: Path) -> bool:
     )
 
 
-def _execute(execute: Callable[..., Sequence[Any]], feeds: Sequence[np.ndarray]) -> Sequence[Any]:
+def execute(call: Call, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Runs a call in the caller's thread.
+
+    Raises:
+        ServingError: With the code and text of TensorFlow.
+    """
     try:
-        return execute(*feeds)
+        return [_as_array(value) for value in call.execute(*arrays)]
     except tf.errors.OpError as error:
         raise _serving_error(error) from error
     except UnicodeDecodeError as error:
@@ -309,6 +386,11 @@ def _execute(execute: Callable[..., Sequence[Any]], feeds: Sequence[np.ndarray])
         raise ServingError(Code.INVALID_ARGUMENT, message) from error
     except (TypeError, ValueError) as error:
         raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
+
+
+def row_count(arrays: Sequence[np.ndarray]) -> int:
+    """Returns the size of the first dimension of the first array; 1 if it has none."""
+    return len(arrays[0]) if arrays and arrays[0].ndim else 1
 
 
 def _as_array(value: Any) -> np.ndarray:

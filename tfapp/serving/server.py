@@ -5,40 +5,34 @@ The listeners open when every model has a version that answers, as in TensorFlow
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import importlib.util
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
+from tfapp.serving.combining import Combiner
 from tfapp.serving.configs import ModelConfig, read_config
 from tfapp.serving.flags import Flags, StartError, channel_arguments
+from tfapp.serving.http_server import HttpServer
+from tfapp.serving.independence import independent_signatures
 from tfapp.serving.loading import LoadOptions
+from tfapp.serving.observing import Observer
 from tfapp.serving.ports import bound_socket
 from tfapp.serving.repository import Repository, RepositoryOptions
-from tfapp.serving.rest import RestOptions, rest_app
+from tfapp.serving.rest import RestApp, RestOptions
 from tfapp.serving.rpc import Health, RpcOptions, add_services, make_server
 from tfapp.serving.servable import Servable, load_servable
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.warmup import warm_up
+from tfapp.serving.warmup import samples, warm_up
 
 log = logging.getLogger(__name__)
 
 # How long requests that are under way may take once the server is told to end. Kubernetes kills
 # after 30 s.
 DRAIN_SECONDS = 25.0
-# How long connections without a request are kept then: a request may be on its way.
-_LINGER_SECONDS = 0.5
-_LOOK_SECONDS = 0.05
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 1024
 
 
 class ModelServer:
@@ -47,6 +41,7 @@ class ModelServer:
     Args:
         flags: Checked by `check_flags`.
         configs: The models.
+        observer: Is told of requests and batches.
         drain_seconds: Time that requests have to be done once it is closed.
     """
 
@@ -55,13 +50,18 @@ class ModelServer:
         flags: Flags,
         configs: Sequence[ModelConfig],
         *,
+        observer: Observer | None = None,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._flags = flags
         self._configs = configs
         self._drain_seconds = drain_seconds
-        self.models = Repository(functools.partial(_load, flags), _repository_options(flags))
-        self._rest: _Rest | None = None
+        self._observer = observer or Observer()
+        self.models = Repository(
+            functools.partial(_load, flags, self._observer), _repository_options(flags)
+        )
+        self._rest: HttpServer | None = None
+        self._app: RestApp | None = None
         self._grpc: Any = None
         self._health: Health | None = None
         self._closing = threading.Event()
@@ -96,8 +96,9 @@ class ModelServer:
         if self._health is not None:
             self._health.stop()
         rpcs = None if self._grpc is None else self._grpc.stop(self._drain_seconds)
-        if self._rest is not None:
+        if self._rest is not None and self._app is not None:
             self._rest.close(end)
+            self._app.close()
         if rpcs is not None:
             rpcs.wait(max(0.0, end - time.monotonic()))
         self.models.close(max(1.0, end - time.monotonic()))
@@ -123,7 +124,13 @@ class ModelServer:
         )
         arguments = channel_arguments(flags.grpc_channel_arguments)
         self._grpc = make_server(flags.grpc_max_threads, arguments)
-        self._health = add_services(self._grpc, self.models, self.models.reload, options=options)
+        self._health = add_services(
+            self._grpc,
+            self.models,
+            self.models.reload,
+            options=options,
+            observer=self._observer,
+        )
         for address in grpc_addresses(flags):
             try:
                 self._grpc.add_insecure_port(address)
@@ -134,13 +141,14 @@ class ModelServer:
                     " --grpc_socket_path.",
                 ) from error
         if flags.rest_api_port:
-            app = rest_app(self.models, options=_rest_options(flags))
-            self._rest = _Rest(app, flags.rest_api_port)
+            self._app = RestApp(self.models, options=_rest_options(flags), observer=self._observer)
+            bound = bound_socket("rest_api_port", flags.rest_api_port)
+            self._rest = HttpServer(self._app, bound)
         self._grpc.start()
         for address in grpc_addresses(flags):
             log.info("Running gRPC ModelServer at %s ...", address)
         if self._rest is not None:
-            self._rest.start(self._drain_seconds)
+            self._rest.start()
             log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
 
 
@@ -150,92 +158,16 @@ def grpc_addresses(flags: Flags) -> list[str]:
     return [*found, f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else found
 
 
-class _Rest:
-    """REST by uvicorn, in a thread of its own."""
-
-    def __init__(self, app: Any, port: int) -> None:
-        self._app = app
-        self._socket = bound_socket("rest_api_port", port)
-        self._server: _Uvicorn | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self, drain_seconds: float) -> None:
-        """Returns when it listens."""
-        last = _LastAnswers(self._app)
-        config = uvicorn.Config(
-            last,
-            http="httptools",
-            loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=max(1, round(drain_seconds)),
-        )
-        self._server = _Uvicorn(config, last)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="tfapp-rest", daemon=True
-        )
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(_LOOK_SECONDS)
-
-    def is_alive(self) -> bool:
-        """Tells whether it listens."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def close(self, end: float) -> None:
-        """Returns when the requests under way are done, or at the time `end`."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join(max(0.0, end - time.monotonic()) + 1.0)
-
-
-class _LastAnswers:
-    """Passes requests on; once the server ends, each connection closes after its answer."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self.ending = False
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_last(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        await self._app(scope, receive, send_last if self.ending else send)
-
-
-class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, app: _LastAnswers) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Keeps idle connections a moment longer than uvicorn: a request may be on its way."""
-        self._app.ending = True
-        for server in self.servers:
-            server.close()
-        end = time.monotonic() + _LINGER_SECONDS
-        while self.server_state.connections and time.monotonic() < end:
-            await asyncio.sleep(_LOOK_SECONDS)
-        await super().shutdown(sockets)
-
-
-def _load(flags: Flags, name: str, version: int, path: Path) -> Servable:
+def _load(flags: Flags, observer: Observer, name: str, version: int, path: Path) -> Servable:
     servable = load_servable(name, version, path, tags=tuple(flags.saved_model_tags.split(",")))
-    if flags.enable_model_warmup:
-        try:
+    try:
+        if flags.enable_model_warmup:
             warm_up(servable, iterations=max(1, flags.num_request_iterations_for_warmup))
-        except ServingError:
-            servable.close()
-            raise
+            servable.allow_mixing(independent_signatures(servable, samples(servable)))
+            servable.runner = Combiner(name, observer)
+    except ServingError:
+        servable.close()
+        raise
     return servable
 
 

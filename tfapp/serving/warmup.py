@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -60,6 +61,28 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
     return count
 
 
+def samples(servable: Servable) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Returns the inputs of the requests that came with a model, by the name of their signature.
+
+    Raises:
+        ServingError: `DATA_LOSS`: the file is no TFRecord of `PredictionLog`.
+    """
+    file = servable.path / WARMUP_FILE
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for record in _records(str(file)) if file.is_file() else ():
+        kind = record.WhichOneof("log_type")
+        if kind == "predict_log":
+            given = record.predict_log.request.inputs
+            inputs = {alias: to_array(proto, alias) for alias, proto in given.items()}
+        elif kind in ("classify_log", "regress_log"):
+            inputs = {"inputs": inference.examples_of(getattr(record, kind).request.input)}
+        else:
+            continue
+        name = getattr(record, kind).request.model_spec.signature_name
+        found.setdefault(name or inference.DEFAULT_SIGNATURE, []).append(inputs)
+    return found
+
+
 def _records(file: str) -> Iterator[Any]:
     try:
         for content in tf.data.TFRecordDataset(file).as_numpy_iterator():
@@ -79,23 +102,23 @@ def _run(servable: Servable, record: Any) -> None:
         request = record.predict_log.request
         inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
         name = request.model_spec.signature_name
-        inference.predict(servable, name, inputs, request.output_filter)
+        inference.predict(servable, name, inputs, request.output_filter).result()
     elif kind == "classify_log":
         request = record.classify_log.request
         inference.classify(
             servable, request.model_spec.signature_name, inference.examples_of(request.input)
-        )
+        ).result()
     elif kind == "regress_log":
         request = record.regress_log.request
         inference.regress(
             servable, request.model_spec.signature_name, inference.examples_of(request.input)
-        )
+        ).result()
     elif kind == "multi_inference_log":
         request = record.multi_inference_log.request
         tasks = [
             inference.Task(task.model_spec.signature_name, task.method_name)
             for task in request.tasks
         ]
-        inference.multi_inference(servable, tasks, inference.examples_of(request.input))
+        inference.multi_inference(servable, tasks, inference.examples_of(request.input)).result()
     else:
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
