@@ -13,18 +13,16 @@ model_config_list {
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from tfapp.errors import did_you_mean
 from tfapp.serving.flags import Flags
 from tfapp.serving.status import Code, ServingError
+from tfapp.serving.text_protos import read_text_proto
 from tfapp.serving.versions import All, Latest, Policy, Specific
 
 PLATFORM = "tensorflow"
@@ -70,39 +68,13 @@ def read_config(file: Path) -> Any:
     Raises:
         ServingError: `INVALID_ARGUMENT`: it cannot be read, or is not one; with line and column.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            f"cannot read the model config file {file}: {reason}."
-            " --model_config_file names a text file with a model_config_list.",
-        ) from error
-    config = ModelServerConfig()
-    try:
-        text_format.Parse(text, config)
-    except text_format.ParseError as error:
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            "Error parsing text-format tensorflow.serving.ModelServerConfig: "
-            f"{file}:{_explain(error)}",
-        ) from error
-    return config
-
-
-def _explain(error: text_format.ParseError) -> str:
-    """Returns where the mistake is and what it is, with the nearest right name."""
-    reason = re.sub(r"^\d+:\d+ : ", "", str(error))
-    where = f"{error.GetLine()}:{error.GetColumn()}: " if error.GetLine() else " "
-    unknown = re.search(r'"tensorflow\.serving\.([\w.]+)" has no field named "(\w+)"', reason)
-    if unknown is None:
-        return where + reason
-    message: Any = ModelServerConfig.DESCRIPTOR.file.pool.FindMessageTypeByName(
-        f"tensorflow.serving.{unknown[1]}"
+    return read_text_proto(
+        file,
+        ModelServerConfig(),
+        what="model config file",
+        flag="--model_config_file",
+        holds="a model_config_list",
     )
-    known = [fields.name for fields in message.fields]
-    return f"{where}{reason}{did_you_mean(unknown[2], known)} Known: {', '.join(known)}."
 
 
 def model_configs(config: Any) -> tuple[ModelConfig, ...]:
