@@ -261,7 +261,7 @@ def test_the_real_server_is_used_where_there_is_one(tmp_path):
         capture_output=True,
         text=True,
     )
-    expected = ["--port=9", "--model_base_path=/m", "--enable_batching=true", "--ssl_config_file=s"]
+    expected = ["--port=9", "--ssl_config_file=s", "--model_base_path=/m", "--enable_batching=true"]
     assert done.stdout.splitlines() == [str(program), *expected]
     assert done.stderr == f"serving with {program}\n"
     assert done.returncode == 7

@@ -54,7 +54,7 @@ def _refused(default: Any) -> Any:
     return field(default=default, metadata={"support": Support.REFUSED})
 
 
-_LISTEN, _WHICH, _LOAD = "Listening", "Models", "Loading"
+_LISTEN, _WHICH, _LOAD, _COMPUTE = "Listening", "Models", "Loading", "Computing"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ class Flags:
     enable_grpc_healthcheck_service: bool = _works(_LISTEN, False, "Answer grpc.health.v1.")
     enable_serialization_as_tensor_content: bool = _works(
         _LISTEN, False, "Answer gRPC with tensor_content."
+    )
+    ssl_config_file: str = _works(_LISTEN, "", "Text file with an SSLConfig: TLS for gRPC.")
+    monitoring_config_file: str = _works(
+        _LISTEN, "", "Text file with a MonitoringConfig: metrics by REST."
     )
     version: bool = _works(_LISTEN, False, "Show the versions and exit.")
 
@@ -103,22 +107,31 @@ class Flags:
     num_load_threads: int = _works(_LOAD, 0, "Versions loaded at a time; 0 is 1.")
     num_unload_threads: int = _works(_LOAD, 0, "Versions unloaded at a time; 0 is 1.")
 
+    tensorflow_session_parallelism: int = _works(
+        _COMPUTE, 0, "Both of the next two, where they are not given."
+    )
+    tensorflow_intra_op_parallelism: int = _works(
+        _COMPUTE, 0, "Threads that share one operation; 0 for one a core."
+    )
+    tensorflow_inter_op_parallelism: int = _works(
+        _COMPUTE, 0, "Threads that share the operations of a graph; 0 for the request's own."
+    )
+    tensorflow_session_config_file: str = _works(
+        _COMPUTE, "", "Text file with TensorFlow's ConfigProto."
+    )
+    per_process_gpu_memory_fraction: float = _works(
+        _COMPUTE, 0.0, "Share of a GPU's memory to take; 0 for nearly all."
+    )
+
     enable_batching: bool = _refused(False)
     batching_parameters_file: str = _refused("")
     enable_per_model_batching_parameters: bool = _refused(False)
-    ssl_config_file: str = _refused("")
     use_alts_credentials: bool = _refused(False)
-    monitoring_config_file: str = _refused("")
     platform_config_file: str = _refused("")
     prefer_tflite_model: bool = _refused(False)
     mixed_precision: str = _refused("")
 
     flush_filesystem_caches: bool = _accepted(True)
-    tensorflow_session_parallelism: int = _accepted(0)
-    tensorflow_intra_op_parallelism: int = _accepted(0)
-    tensorflow_inter_op_parallelism: int = _accepted(0)
-    tensorflow_session_config_file: str = _refused("")
-    per_process_gpu_memory_fraction: float = _accepted(0.0)
     remove_unused_fields_from_bundle_metagraph: bool = _accepted(True)
     num_tflite_pools: int = _accepted(1)
     num_tflite_interpreters_per_pool: int = _accepted(1)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code
+
+if TYPE_CHECKING:
+    from tfapp.serving.servable import Servable
 
 
 class State(IntEnum):

@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,6 +36,9 @@ from tfapp.serving.status import Code, ServingError
 from tfapp.serving.turns import Turns
 
 log = logging.getLogger(__name__)
+
+# What answers a path of its own: content type and body.
+Page = Callable[[], tuple[bytes, bytes]]
 
 # Source: `ToHTTPStatusCode` of TensorFlow Serving; the others are 500.
 _HTTP = {
@@ -71,6 +74,7 @@ class RestOptions:
         threads: How many requests compute at a time.
         check_method: Refuse signatures that do not say that they are for what is asked.
         in_loop: Whether quick models may run in the thread that reads and writes.
+        pages: Further pages by their paths.
     """
 
     timeout_ms: int = 30_000
@@ -78,6 +82,7 @@ class RestOptions:
     threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     check_method: bool = False
     in_loop: bool = True
+    pages: Mapping[str, Page] = field(default_factory=dict)
 
 
 class RestApp:
@@ -119,6 +124,9 @@ class RestApp:
                 ongoing.done(error)
         elif path in PATHS and request.method in ("GET", "HEAD"):
             reply(HttpAnswer(*page(path, self._models), _JSON))
+        elif path in self._options.pages and request.method in ("GET", "HEAD"):
+            kind, body = self._options.pages[path]()
+            reply(HttpAnswer(200, body, ((b"content-type", kind),)))
         else:
             reply(HttpAnswer(404, b"Not Found\n", _PLAIN))
 
@@ -137,7 +145,6 @@ class RestApp:
         route = _route(request.method, request.path)
         record = ongoing.record
         record.api, record.model = route.action, route.spec.name
-        record.version = route.spec.version
         if route.action == "status":  # must come when all threads are busy, and takes no time
             ongoing.done(describe(route, self._models))
         elif route.action == "metadata":

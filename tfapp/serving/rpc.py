@@ -350,7 +350,7 @@ def _check_metadata_fields(fields: Sequence[str]) -> None:
 
 
 def _noted(spec: ModelSpec, record: RequestRecord) -> ModelSpec:
-    record.model, record.version = spec.name, spec.version
+    record.model = spec.name
     return spec
 
 

@@ -9,7 +9,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,17 @@ from tfapp.serving.flags import Flags, StartError, channel_arguments
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.independence import independent_signatures
 from tfapp.serving.loading import LoadOptions
-from tfapp.serving.observing import Observer
+from tfapp.serving.metrics import CONTENT_TYPE, Metrics
+from tfapp.serving.monitoring import metrics_path
+from tfapp.serving.observing import LoadRecord, Observer, Observers
 from tfapp.serving.ports import bound_socket
 from tfapp.serving.repository import Repository, RepositoryOptions
-from tfapp.serving.rest import RestApp, RestOptions
+from tfapp.serving.rest import Page, RestApp, RestOptions
 from tfapp.serving.rpc import Health, RpcOptions, add_services, make_server
 from tfapp.serving.servable import Servable, load_servable
+from tfapp.serving.sessions import session_config
 from tfapp.serving.status import Code, ServingError
+from tfapp.serving.tls import encryption
 from tfapp.serving.warmup import samples, warm_up
 
 log = logging.getLogger(__name__)
@@ -41,8 +45,12 @@ class ModelServer:
     Args:
         flags: Checked by `check_flags`.
         configs: The models.
-        observer: Is told of requests and batches.
+        observers: Who is told of requests, batches and loads.
+        rest_tls: Encrypt REST, too, by the flags' SSL config file.
         drain_seconds: Time that requests have to be done once it is closed.
+
+    Raises:
+        StartError: A file that the flags name cannot be read or has a mistake.
     """
 
     def __init__(
@@ -50,16 +58,24 @@ class ModelServer:
         flags: Flags,
         configs: Sequence[ModelConfig],
         *,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
+        rest_tls: bool = False,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._flags = flags
         self._configs = configs
         self._drain_seconds = drain_seconds
-        self._observer = observer or Observer()
-        self.models = Repository(
-            functools.partial(_load, flags, self._observer), _repository_options(flags)
-        )
+        try:
+            self._metrics_path = metrics_path(flags.monitoring_config_file)
+            self._encryption = encryption(flags.ssl_config_file)
+            session = session_config(flags)
+        except ServingError as error:
+            raise StartError(error.code, str(error)) from error
+        self._rest_encryption = self._encryption if rest_tls else None
+        self._metrics = Metrics() if self._metrics_path else None
+        self.observer = Observers([*observers, *([self._metrics] if self._metrics else [])])
+        load = functools.partial(_load, flags, session, self.observer)
+        self.models = Repository(load, _repository_options(flags))
         self._rest: HttpServer | None = None
         self._app: RestApp | None = None
         self._grpc: Any = None
@@ -115,9 +131,15 @@ class ModelServer:
             except ServingError as error:
                 log.error("%s: %s", file, error)
 
+    def _pages(self) -> dict[str, Page]:
+        metrics = self._metrics
+        if metrics is None or self._metrics_path is None:
+            return {}
+        return {self._metrics_path: lambda: (CONTENT_TYPE, metrics.exposition(self.models))}
+
     def _listen(self) -> None:
         flags = self._flags
-        options = RpcOptions(
+        rpc_options = RpcOptions(
             tensor_content=flags.enable_serialization_as_tensor_content,
             check_method_name=flags.enable_signature_method_name_check,
             health=flags.enable_grpc_healthcheck_service,
@@ -125,15 +147,14 @@ class ModelServer:
         arguments = channel_arguments(flags.grpc_channel_arguments)
         self._grpc = make_server(flags.grpc_max_threads, arguments)
         self._health = add_services(
-            self._grpc,
-            self.models,
-            self.models.reload,
-            options=options,
-            observer=self._observer,
+            self._grpc, self.models, self.models.reload, options=rpc_options, observer=self.observer
         )
         for address in grpc_addresses(flags):
             try:
-                self._grpc.add_insecure_port(address)
+                if self._encryption is None:
+                    self._grpc.add_insecure_port(address)
+                else:
+                    self._grpc.add_secure_port(address, self._encryption.grpc_credentials())
             except RuntimeError as error:
                 raise StartError(
                     Code.UNKNOWN,
@@ -141,9 +162,13 @@ class ModelServer:
                     " --grpc_socket_path.",
                 ) from error
         if flags.rest_api_port:
-            self._app = RestApp(self.models, options=_rest_options(flags), observer=self._observer)
+            options = _rest_options(flags, self._pages())
+            self._app = RestApp(self.models, options=options, observer=self.observer)
             bound = bound_socket("rest_api_port", flags.rest_api_port)
-            self._rest = HttpServer(self._app, bound)
+            tls = None if self._rest_encryption is None else self._rest_encryption.context
+            self._rest = HttpServer(self._app, bound, tls=tls)
+        elif self._metrics_path:
+            log.warning("metrics are counted, but nobody can read them: give --rest_api_port")
         self._grpc.start()
         for address in grpc_addresses(flags):
             log.info("Running gRPC ModelServer at %s ...", address)
@@ -158,16 +183,28 @@ def grpc_addresses(flags: Flags) -> list[str]:
     return [*found, f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else found
 
 
-def _load(flags: Flags, observer: Observer, name: str, version: int, path: Path) -> Servable:
-    servable = load_servable(name, version, path, tags=tuple(flags.saved_model_tags.split(",")))
+def _load(
+    flags: Flags, session: Any, observer: Observer, name: str, version: int, path: Path
+) -> Servable:
+    started, code = time.monotonic(), Code.UNKNOWN
     try:
-        if flags.enable_model_warmup:
-            warm_up(servable, iterations=max(1, flags.num_request_iterations_for_warmup))
+        tags = tuple(flags.saved_model_tags.split(","))
+        servable = load_servable(name, version, path, tags=tags, session_config=session)
+        code = Code.OK
+    except ServingError as error:
+        code = error.code
+        raise
+    finally:
+        observer.load(LoadRecord(path, code, time.monotonic() - started))
+    if flags.enable_model_warmup:
+        iterations = max(1, flags.num_request_iterations_for_warmup)
+        try:
+            warm_up(servable, iterations=iterations, observer=observer)
             servable.allow_mixing(independent_signatures(servable, samples(servable)))
             servable.runner = Combiner(name, observer)
-    except ServingError:
-        servable.close()
-        raise
+        except ServingError:
+            servable.close()
+            raise
     return servable
 
 
@@ -184,8 +221,9 @@ def _repository_options(flags: Flags) -> RepositoryOptions:
     )
 
 
-def _rest_options(flags: Flags) -> RestOptions:
+def _rest_options(flags: Flags, pages: Mapping[str, Page]) -> RestOptions:
     return RestOptions(
+        pages=pages,
         timeout_ms=flags.rest_api_timeout_in_ms,
         cors=flags.rest_api_enable_cors_support,
         threads=flags.rest_api_num_threads,

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfapp.serving import inference
+from tfapp.serving.observing import Observer, WarmupRecord
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import to_array
@@ -24,14 +25,16 @@ log = logging.getLogger(__name__)
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
+_NOBODY = Observer()
 
 
-def warm_up(servable: Servable, *, iterations: int = 1) -> int:
+def warm_up(servable: Servable, *, iterations: int = 1, observer: Observer = _NOBODY) -> int:
     """Runs the requests in `assets.extra/tf_serving_warmup_requests`, if the model has them.
 
     Args:
         servable: The model.
         iterations: How often each is run.
+        observer: Is told of it, if the model has them.
 
     Returns:
         How many there are.
@@ -44,19 +47,27 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
     file = servable.path / WARMUP_FILE
     if not file.is_file():
         return 0
-    started, count = time.monotonic(), 0
-    for record in _records(str(file)):
-        count += 1
-        if count > MOST_RECORDS:
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {file}",
-            )
-        for _ in range(iterations):
-            _run(servable, record)
+    started, count, code = time.monotonic(), 0, Code.UNKNOWN
+    try:
+        for record in _records(str(file)):
+            count += 1
+            if count > MOST_RECORDS:
+                raise ServingError(
+                    Code.INVALID_ARGUMENT,
+                    f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {file}",
+                )
+            for _ in range(iterations):
+                _run(servable, record)
+        code = Code.OK
+    except ServingError as error:
+        code = error.code
+        raise
+    finally:
+        seconds = time.monotonic() - started
+        observer.warmup(WarmupRecord(servable.path, code, seconds, count))
     log.info(
         "warmed up %s version %d with %d request%s in %.2f s",
-        *(servable.name, servable.version, count, "s" * (count != 1), time.monotonic() - started),
+        *(servable.name, servable.version, count, "s" * (count != 1), seconds),
     )
     return count
 
