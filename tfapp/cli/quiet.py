@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 
 from tfapp.errors import UsageError
 from tfapp.settings import keras_backend, tensorflow_log_level
@@ -28,12 +29,15 @@ NOISE = re.compile(
 )
 
 
-def load_tensorflow() -> None:
+def load_tensorflow(tell: Callable[[str], None] | None = None) -> None:
     """Imports TensorFlow and lets only its warnings worth reading through to stderr.
 
     TensorFlow 2.21 announces oneDNN, missing GPUs and CPU features at every start and
     `TF_CPP_MIN_LOG_LEVEL` does not silence it (tensorflow issue 100442), so its lines are
     filtered on their way out. A user who sets that variable wants to read them all.
+
+    Args:
+        tell: Gets each line that is worth reading, instead of stderr.
 
     Raises:
         UsageError: Keras is set to another backend.
@@ -44,11 +48,11 @@ def load_tensorflow() -> None:
             " Unset it, or type: export KERAS_BACKEND=tensorflow"
         )
     if "tensorflow" not in sys.modules and tensorflow_log_level() is None:
-        _filter_native_stderr()
+        _filter_native_stderr(tell)
     import tensorflow  # noqa: F401  (loading it is the purpose)
 
 
-def _filter_native_stderr() -> None:
+def _filter_native_stderr(tell: Callable[[str], None] | None) -> None:
     """Puts a filter behind file descriptor 2, which C++ writes to; Python's stderr goes past it."""
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -61,8 +65,12 @@ def _filter_native_stderr() -> None:
     def forward() -> None:
         with os.fdopen(source, "rb") as lines:
             for line in lines:
-                if not NOISE.match(line):
+                if NOISE.match(line):
+                    continue
+                if tell is None:
                     os.write(terminal, line)
+                else:
+                    tell(line.decode(errors="replace").rstrip())
 
     thread = threading.Thread(target=forward, name="native-stderr", daemon=True)
     thread.start()

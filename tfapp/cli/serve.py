@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from tfapp.cli import options
+from tfapp.cli.server_log import LogOptions, server_log
 from tfapp.errors import ExitCode, MissingError, TfappError, UsageError
 from tfapp.names import missing_extra
 from tfapp.serving.flags import (
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
     from tfapp.serving.configs import ModelConfig
     from tfapp.serving.server import ModelServer
 
+log = logging.getLogger("tfapp.serving.server")
+_native = logging.getLogger("tfapp.serving.native")  # what C++ writes to stderr
+
+# Options that tensorflow_model_server does not have.
+_OURS = ("log_format", "access_log", "rest_tls")
 _NEEDED = ("httptools", "orjson")
 _LOOK_SECONDS = 0.05
 
@@ -54,7 +62,11 @@ class _FlagsCommand(click.Command):
 
 @click.command(
     cls=_FlagsCommand,
-    context_settings={"ignore_unknown_options": True},
+    # Flags may be typed with - for _, and so may our options beside them.
+    context_settings={
+        "ignore_unknown_options": True,
+        "token_normalize_func": lambda name: name.replace("-", "_"),
+    },
     epilog="""\b
 Examples:
   tfapp serve saved_models/digits-mlp
@@ -69,9 +81,30 @@ Examples:
     show_default=True,
     help="Path of tensorflow_model_server; auto for the one on PATH, if there is one; embedded.",
 )
+@click.option(
+    "--log_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the log on stderr; json for one object a line.",
+)
+@click.option(
+    "--access_log/--no_access_log",
+    default=None,
+    help="Log a line for each request.  [default: only as JSON]",
+)
+@click.option("--rest_tls", is_flag=True, help="Encrypt REST, too, by --ssl_config_file.")
 @options.runs_folder
 @options.common
-def serve(words: tuple[str, ...], server: str, runs: Path | None, quiet: bool) -> int:
+def serve(
+    words: tuple[str, ...],
+    server: str,
+    log_format: str,
+    access_log: bool | None,
+    rest_tls: bool,
+    runs: Path | None,
+    quiet: bool,
+) -> int:
     """Serve models as TensorFlow Serving does, by REST and gRPC.
 
     MODEL is a folder of numbered SavedModels, one SavedModel, or a run that was exported; REST
@@ -84,7 +117,8 @@ def serve(words: tuple[str, ...], server: str, runs: Path | None, quiet: bool) -
         raise UsageError(
             f"one MODEL at a time, found {', '.join(others)}. For several use --model_config_file."
         )
-    return _serve(_resolve(flags, others, words, runs), server, quiet)
+    log = LogOptions(as_json=log_format == "json", access=access_log, quiet=quiet)
+    return _serve(_resolve(flags, others, words, runs), server, log, rest_tls)
 
 
 def _resolve(
@@ -98,12 +132,13 @@ def _resolve(
     return with_model(flags, others[0], runs, rest=rest)
 
 
-def _serve(flags: Flags, server: str, quiet: bool) -> int:
+def _serve(flags: Flags, server: str, log: LogOptions, rest_tls: bool) -> int:
     from tfapp.cli.console import say
     from tfapp.cli.serving import real_server
 
     if real := real_server(server):
-        say(f"serving with {real}", quiet=quiet)
+        _check_for_real_server(real)
+        say(f"serving with {real}", quiet=log.quiet)
         sys.stdout.flush()
         os.execv(real, [real, *flags.words()])
     if flags.version:
@@ -111,45 +146,89 @@ def _serve(flags: Flags, server: str, quiet: bool) -> int:
         return ExitCode.DONE
     check_flags(flags)
     channel_arguments(flags.grpc_channel_arguments)
+    if rest_tls and not (flags.ssl_config_file and flags.rest_api_port):
+        raise UsageError(
+            "--rest_tls needs --ssl_config_file, which names the certificate, and --rest_api_port."
+        )
     for module in _NEEDED:
         if missing := missing_extra(module, "serve"):
             raise MissingError(f"{module} is {missing}")
-    from tfapp.serving.configs import configs_of
+    configs = _read_files(flags)
     from tfapp.serving.ports import check_ports
 
+    check_ports(flags)
+    return _serve_here(flags, configs, log, rest_tls)
+
+
+def _check_for_real_server(real: str) -> None:
+    """Refuses options that the real server does not have."""
+    context = click.get_current_context()
+    for name in _OURS:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--{name} is an option of the embedded server only, and {real} would be started."
+                " Leave it out, or add --server embedded."
+            )
+
+
+def _read_files(flags: Flags) -> tuple[ModelConfig, ...]:
+    """Returns the models; refuses files with mistakes before TensorFlow is loaded for seconds."""
+    from tfapp.serving.configs import configs_of
+    from tfapp.serving.monitoring import metrics_path
+    from tfapp.serving.tls import encryption
+
     try:
-        configs = configs_of(flags)
+        metrics_path(flags.monitoring_config_file)
+        encryption(flags.ssl_config_file)
+        return configs_of(flags)
     except ServingError as error:
         raise StartError(error.code, str(error)) from error
-    check_ports(flags)
-    return _serve_here(flags, configs, quiet)
 
 
-def _serve_here(flags: Flags, configs: tuple[ModelConfig, ...], quiet: bool) -> int:
-    import time
-
+def _serve_here(
+    flags: Flags, configs: tuple[ModelConfig, ...], options: LogOptions, rest_tls: bool
+) -> int:
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.cli.signals import stop_on_signals
 
-    with stop_on_signals(b"\nstopping; once more to quit at once\n") as stop:
-        load_tensorflow()
+    said = b"" if options.as_json else b"\nstopping; once more to quit at once\n"
+    with stop_on_signals(said) as stop:
+        load_tensorflow(_native.warning if options.as_json else None)
         from tfapp.serving.server import ModelServer
 
-        with _log_to_stderr(quiet):
-            server = ModelServer(flags, configs)
+        with server_log(options) as requests:
             try:
-                if server.start(lambda: stop() is not None):
-                    _tell(server, flags)
-                while stop() is None:
-                    if server.failed():
-                        raise TfappError("REST stopped by itself; see the lines above.")
-                    time.sleep(_LOOK_SECONDS)
-            finally:
-                server.close()
+                server = ModelServer(flags, configs, observers=[requests], rest_tls=rest_tls)
+                _run(server, flags, stop, options, "https" if rest_tls else "http")
+            except TfappError as error:
+                if not options.as_json:
+                    raise
+                log.error("%s", error)
+                return error.exit_code
     return ExitCode.DONE
 
 
-def _tell(server: ModelServer, flags: Flags) -> None:
+def _run(
+    server: ModelServer,
+    flags: Flags,
+    stop: Callable[[], ExitCode | None],
+    options: LogOptions,
+    scheme: str,
+) -> None:
+    try:
+        if server.start(lambda: stop() is not None):
+            _tell(server, flags, scheme)
+        while stop() is None:
+            if server.failed():
+                raise TfappError("REST stopped by itself; see the lines above.")
+            time.sleep(_LOOK_SECONDS)
+        if options.as_json:
+            log.info("stopping")
+    finally:
+        server.close()
+
+
+def _tell(server: ModelServer, flags: Flags, scheme: str) -> None:
     """Prints a line for each model: what it is, and where to ask."""
     from urllib.parse import quote
 
@@ -163,7 +242,7 @@ def _tell(server: ModelServer, flags: Flags) -> None:
             about = f"{name} version {servable.version} ({', '.join(public)})"
             where = [f"gRPC {address}" for address in grpc_addresses(flags)]
             if flags.rest_api_port:
-                url = f"http://localhost:{flags.rest_api_port}/v1/models/{quote(name, safe='')}"
+                url = f"{scheme}://localhost:{flags.rest_api_port}/v1/models/{quote(name, safe='')}"
                 where.insert(0, f"REST {url}:predict")
             click.echo(f"{about}: {', '.join(where)}")
 
@@ -175,20 +254,3 @@ def _show_version() -> None:
 
     click.echo(f"TensorFlow ModelServer: tfapp {tfapp.__version__}")
     click.echo(f"TensorFlow Library: {version('tensorflow')}")
-
-
-@contextmanager
-def _log_to_stderr(quiet: bool) -> Iterator[None]:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
-    logger = logging.getLogger("tfapp.serving")
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    logger.propagate = False  # TensorFlow's logging would repeat every line
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
