@@ -352,7 +352,12 @@ def refused(result, code, *said):
         (("counter", "other"), ExitCode.USAGE, "one MODEL at a time, found counter, other"),
         (("counter", "--model_base_path=/x"), ExitCode.USAGE, "either counter or --model_base"),
         (("counter", "--model_config_file=x"), ExitCode.USAGE, "either counter or --model_config"),
-        (("counter", "--enable_batching"), ExitCode.USAGE, "--enable_batching is not supported"),
+        (("counter", "--mixed_precision=x"), ExitCode.USAGE, "--mixed_precision is not supported"),
+        (
+            ("counter", "--enable_batching", "--batching_parameters_file=none"),
+            NOT_STARTED,
+            "cannot read the batching parameters file none",
+        ),
         (("counter", "--grpc_channel_arguments=a"), ExitCode.USAGE, "found 'a'"),
         (("counter", "--port=0"), NOT_STARTED, "At least one of server_options.grpc_port"),
         (("counter", "--batching_parameters_file=b"), NOT_STARTED, "without setting"),

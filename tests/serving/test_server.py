@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
@@ -32,6 +33,7 @@ from tensorflow_serving.apis import (
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags, StartError
 from tfapp.serving.models import ModelSpec
+from tfapp.serving.observing import Observer
 from tfapp.serving.ports import check_ports
 from tfapp.serving.server import ModelServer
 
@@ -52,9 +54,9 @@ def config_of(models, *names, more=""):
 
 
 @contextmanager
-def running(**given):
+def running(observers=(), **given):
     flags = Flags(**given)
-    server = ModelServer(flags, configs_of(flags), drain_seconds=5)
+    server = ModelServer(flags, configs_of(flags), observers=observers, drain_seconds=5)
     try:
         assert server.start(lambda: False)
         yield server
@@ -210,3 +212,60 @@ def test_a_load_is_tried_as_often_and_as_fast_as_the_flags_say(tmp_path, caplog)
         pass
     assert caplog.text.count("cannot load default version 1") == 3
     assert "Trying again in 0.001 s." in caplog.text
+
+
+@pytest.mark.parametrize("per_model", [False, True], ids=["server", "version"])
+def test_requests_are_batched_as_the_file_says(models, tmp_path, per_model):
+    file = tmp_path / "batching.config"
+    small = "max_batch_size { value: 4 } batch_timeout_micros { value: 20000 }"
+    file.write_text("" if per_model else small)
+    if per_model:
+        (models["half"] / "1" / "batching_params.pbtxt").write_text(small)
+    rest = free_port()
+    batches = []
+
+    class Seen(Observer):
+        def batch(self, record):
+            batches.append(record)
+
+    with running(
+        [Seen()],
+        port=free_port(),
+        rest_api_port=rest,
+        model_base_path=str(models["half"]),
+        enable_batching=True,
+        batching_parameters_file=str(file),
+        enable_per_model_batching_parameters=per_model,
+    ):
+        url = "/v1/models/default:predict"
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(
+                pool.map(lambda i: ask(rest, "POST", url, {"instances": [float(i)]}), range(40))
+            )
+        large = ask(rest, "POST", url, {"instances": [1.0] * 5})
+        scalar = ask(rest, "POST", url, {"inputs": 1.0})
+
+    assert [json.loads(body)["predictions"] for _, body, _ in answers] == [
+        [i / 2 + 2] for i in range(40)
+    ]
+    assert max(len(batch.rows) for batch in batches) > 1
+    assert all(batch.padded_rows <= 4 for batch in batches)
+    assert large[0] == 400
+    assert b"Task size 5 is larger than maximum input batch size 4" in large[1]
+    assert scalar[0] == 400
+    assert b"input tensors must have at least one dimension" in scalar[1]
+
+
+def test_a_wrong_file_of_a_version_is_an_error_of_that_version(models):
+    (models["half"] / "1" / "batching_params.pbtxt").write_text("max_batch_size: 4")
+    with (
+        pytest.raises(StartError, match=r"batching_params.pbtxt:1:"),
+        running(
+            port=free_port(),
+            model_base_path=str(models["half"]),
+            max_num_load_retries=0,
+            enable_batching=True,
+            enable_per_model_batching_parameters=True,
+        ),
+    ):
+        pass

@@ -17,14 +17,13 @@ import numpy as np
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.servable import AtOnce, Call
-from tfapp.serving.status import ServingError
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting(Waiting):
     wake: threading.Lock = field(default_factory=threading.Lock)
     batch: list[_Waiting] | None = None  # what it is to run, if it is to lead
-    result: Arrays | ServingError | None = None
+    result: Arrays | Exception | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -79,7 +78,7 @@ class Combiner:
                 self._run(call, mine.batch)
             finally:
                 self._hand_on(key, lane)
-        if isinstance(mine.result, ServingError):
+        if isinstance(mine.result, Exception):
             raise mine.result
         assert mine.result is not None
         return mine.result

@@ -54,7 +54,7 @@ def _refused(default: Any) -> Any:
     return field(default=default, metadata={"support": Support.REFUSED})
 
 
-_LISTEN, _WHICH, _LOAD, _COMPUTE = "Listening", "Models", "Loading", "Computing"
+_LISTEN, _WHICH, _LOAD, _COMPUTE, _BATCH = "Listening", "Models", "Loading", "Computing", "Batching"
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,13 @@ class Flags:
         _COMPUTE, 0.0, "Share of a GPU's memory to take; 0 for nearly all."
     )
 
-    enable_batching: bool = _refused(False)
-    batching_parameters_file: str = _refused("")
-    enable_per_model_batching_parameters: bool = _refused(False)
+    enable_batching: bool = _works(
+        _BATCH, False, "Let requests wait for others, to run them together."
+    )
+    batching_parameters_file: str = _works(_BATCH, "", "Text file with BatchingParameters.")
+    enable_per_model_batching_parameters: bool = _works(
+        _BATCH, False, "Let batching_params.pbtxt in the folder of a version override them."
+    )
     use_alts_credentials: bool = _refused(False)
     platform_config_file: str = _refused("")
     prefer_tflite_model: bool = _refused(False)

@@ -140,7 +140,10 @@ def _definition(operation: str) -> Any:
 def _rows_stand_alone(call: Call, rows: Arrays) -> bool:
     count = len(rows[0])
     try:
-        alone = join([execute(call, [array[i : i + 1] for array in rows]) for i in range(count)])
+        single = [execute(call, [array[i : i + 1] for array in rows]) for i in range(count)]
+        if any(not value.ndim or len(value) != 1 for values in single for value in values):
+            return False
+        alone = join(single)
         orders = [np.arange(count), np.arange(count)[::-1], np.arange(count // 2, count)]
         if not all(
             _same(execute(call, [array[order] for array in rows]), [a[order] for a in alone])

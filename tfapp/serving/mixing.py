@@ -74,7 +74,7 @@ def take(waiting: list[W]) -> list[W]:
 
 def run_mixed(
     call: Call, batch: Sequence[Waiting], model: str, observer: Observer
-) -> list[Arrays | ServingError]:
+) -> list[Arrays | Exception]:
     """Computes requests of equal keys together; if that fails, one after the other.
 
     Args:
@@ -84,18 +84,18 @@ def run_mixed(
         observer: Is told of the batch, if it has several requests.
 
     Returns:
-        The fetches of each request, or its error.
+        The fetches of each request, or what it ended with.
     """
     parts = [waiting.arrays for waiting in batch]
     began = time.perf_counter()
     try:
         if len(parts) > 1:
-            found: list[Arrays | ServingError] = list(
+            found: list[Arrays | Exception] = list(
                 split(execute(call, join(parts)), [len(part[0]) for part in parts])
             )
         else:
             found = [execute(call, parts[0])]
-    except ServingError:
+    except Exception:
         # Each request is to be told of its own mistakes only.
         found = [_alone(call, part) for part in parts]
     taken = time.perf_counter() - began
@@ -142,8 +142,8 @@ def split(values: Arrays, counts: Sequence[int]) -> list[list[np.ndarray]]:
     return [[value[begin:end] for value in values] for begin, end in itertools.pairwise(ends)]
 
 
-def _alone(call: Call, part: Arrays) -> Arrays | ServingError:
+def _alone(call: Call, part: Arrays) -> Arrays | Exception:
     try:
         return execute(call, part)
-    except ServingError as error:
+    except Exception as error:
         return error

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfapp.serving.batching import Batching, BatchScheduler
+from tfapp.serving.batching_options import PER_MODEL_FILE, BatchingOptions, read_batching
 from tfapp.serving.combining import Combiner
 from tfapp.serving.configs import ModelConfig, read_config
 from tfapp.serving.flags import Flags, StartError, channel_arguments
@@ -69,12 +71,14 @@ class ModelServer:
             self._metrics_path = metrics_path(flags.monitoring_config_file)
             self._encryption = encryption(flags.ssl_config_file)
             session = session_config(flags)
+            batching = _batching(flags)
         except ServingError as error:
             raise StartError(error.code, str(error)) from error
         self._rest_encryption = self._encryption if rest_tls else None
         self._metrics = Metrics() if self._metrics_path else None
         self.observer = Observers([*observers, *([self._metrics] if self._metrics else [])])
-        load = functools.partial(_load, flags, session, self.observer)
+        self._scheduler = None if batching is None else BatchScheduler(batching, self.observer)
+        load = functools.partial(_load, flags, session, self.observer, self._scheduler)
         self.models = Repository(load, _repository_options(flags))
         self._rest: HttpServer | None = None
         self._app: RestApp | None = None
@@ -118,6 +122,8 @@ class ModelServer:
         if rpcs is not None:
             rpcs.wait(max(0.0, end - time.monotonic()))
         self.models.close(max(1.0, end - time.monotonic()))
+        if self._scheduler is not None:
+            self._scheduler.close()
 
     def failed(self) -> bool:
         """Tells whether a listener has ended by itself."""
@@ -184,7 +190,13 @@ def grpc_addresses(flags: Flags) -> list[str]:
 
 
 def _load(
-    flags: Flags, session: Any, observer: Observer, name: str, version: int, path: Path
+    flags: Flags,
+    session: Any,
+    observer: Observer,
+    scheduler: BatchScheduler | None,
+    name: str,
+    version: int,
+    path: Path,
 ) -> Servable:
     started, code = time.monotonic(), Code.UNKNOWN
     try:
@@ -196,16 +208,39 @@ def _load(
         raise
     finally:
         observer.load(LoadRecord(path, code, time.monotonic() - started))
+    try:
+        _prepare(servable, flags, observer, scheduler)
+    except ServingError:
+        servable.close()
+        raise
+    return servable
+
+
+def _prepare(
+    servable: Servable, flags: Flags, observer: Observer, scheduler: BatchScheduler | None
+) -> None:
+    """Warms a model up, and lets it run requests together as the flags say."""
+    if scheduler is not None:
+        options = scheduler.options
+        file = servable.path / PER_MODEL_FILE
+        if flags.enable_per_model_batching_parameters and file.exists():
+            flag = "--enable_per_model_batching_parameters"
+            options = read_batching(file, options, flag=flag)
+        servable.runner = Batching(scheduler, servable.name, options)
     if flags.enable_model_warmup:
         iterations = max(1, flags.num_request_iterations_for_warmup)
-        try:
-            warm_up(servable, iterations=iterations, observer=observer)
+        warm_up(servable, iterations=iterations, observer=observer)
+        if scheduler is None:
             servable.allow_mixing(independent_signatures(servable, samples(servable)))
-            servable.runner = Combiner(name, observer)
-        except ServingError:
-            servable.close()
-            raise
-    return servable
+            servable.runner = Combiner(servable.name, observer)
+
+
+def _batching(flags: Flags) -> BatchingOptions | None:
+    if not flags.enable_batching:
+        return None
+    if not flags.batching_parameters_file:
+        return BatchingOptions()
+    return read_batching(Path(flags.batching_parameters_file), flag="--batching_parameters_file")
 
 
 def _repository_options(flags: Flags) -> RepositoryOptions:
@@ -228,4 +263,5 @@ def _rest_options(flags: Flags, pages: Mapping[str, Page]) -> RestOptions:
         cors=flags.rest_api_enable_cors_support,
         threads=flags.rest_api_num_threads,
         check_method=flags.enable_signature_method_name_check,
+        in_loop=not flags.enable_batching,
     )

@@ -8,7 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
 
 from tfapp.errors import did_you_mean
 from tfapp.serving.status import Code, ServingError
@@ -17,7 +23,8 @@ _Field = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "tensorflow.serving"
 # Messages that TensorFlow Serving reads but the package `tensorflow-serving-api` does not have: the
 # type of each field, in the order of their numbers.
-# Source: `config/monitoring_config.proto` and `config/ssl_config.proto`.
+# Source: `config/monitoring_config.proto`, `config/ssl_config.proto` and, without what is for
+# requests of low priority, `servables/tensorflow/session_bundle_config.proto`.
 _MESSAGES: Mapping[str, Mapping[str, str]] = {
     "PrometheusConfig": {"enable": "bool", "path": "string"},
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
@@ -27,9 +34,21 @@ _MESSAGES: Mapping[str, Mapping[str, str]] = {
         "custom_ca": "string",
         "client_verify": "bool",
     },
+    "BatchingParameters": {
+        "max_batch_size": "Int64Value",
+        "batch_timeout_micros": "Int64Value",
+        "max_enqueued_batches": "Int64Value",
+        "num_batch_threads": "Int64Value",
+        "thread_pool_name": "StringValue",
+        "allowed_batch_sizes": "repeated int64",
+        "pad_variable_length_inputs": "bool",
+        "enable_large_batch_splitting": "BoolValue",
+        "max_execution_batch_size": "Int64Value",
+    },
 }
+_WRAPPERS = ("Int64Value", "StringValue", "BoolValue")
 _STRING = re.compile(r"""#[^\n]*|(["'])(?:[^\\]|\\.)*?\1""", re.DOTALL)  # or a comment
-_TYPES = {"bool": _Field.TYPE_BOOL, "string": _Field.TYPE_STRING}
+_TYPES = {"bool": _Field.TYPE_BOOL, "string": _Field.TYPE_STRING, "int64": _Field.TYPE_INT64}
 
 
 def read_text_proto(file: Path, message: Any, *, what: str, flag: str, holds: str) -> Any:
@@ -68,7 +87,7 @@ def read_text_proto(file: Path, message: Any, *, what: str, flag: str, holds: st
 
 
 def new_message(name: str) -> Any:
-    """Returns an empty `MonitoringConfig` or `SSLConfig`."""
+    """Returns an empty `MonitoringConfig`, `SSLConfig` or `BatchingParameters`."""
     return _classes()[f"{_PACKAGE}.{name}"]()
 
 
@@ -94,17 +113,30 @@ def _explain(error: text_format.ParseError, descriptor: Any) -> str:
 def _classes() -> Mapping[str, Any]:
     # In a pool of its own, so that another package may bring the same messages.
     pool = descriptor_pool.DescriptorPool()
+    wrappers = descriptor_pb2.FileDescriptorProto()
+    wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
+    pool.Add(wrappers)
     file = descriptor_pb2.FileDescriptorProto(
-        name="tfapp/serving/text_protos.proto", package=_PACKAGE, syntax="proto3"
+        name="tfapp/serving/text_protos.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=[wrappers.name],
     )
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for number, (field, kind) in enumerate(fields.items(), start=1):
-            added = message.field.add(name=field, number=number, label=_Field.LABEL_OPTIONAL)
-            added.type = _TYPES.get(kind, _Field.TYPE_MESSAGE)
-            if kind not in _TYPES:
-                added.type_name = f".{_PACKAGE}.{kind}"
+            _add_field(message, number, field, kind)
     pool.Add(file)
     names = [f"{_PACKAGE}.{name}" for name in _MESSAGES]
     find = pool.FindMessageTypeByName
     return {name: message_factory.GetMessageClass(find(name)) for name in names}
+
+
+def _add_field(message: Any, number: int, name: str, kind: str) -> None:
+    repeated, kind = kind.startswith("repeated "), kind.removeprefix("repeated ")
+    label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+    added = message.field.add(name=name, number=number, label=label)
+    added.type = _TYPES.get(kind, _Field.TYPE_MESSAGE)
+    if kind not in _TYPES:
+        package = "google.protobuf" if kind in _WRAPPERS else _PACKAGE
+        added.type_name = f".{package}.{kind}"

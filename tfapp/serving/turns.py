@@ -17,7 +17,6 @@ from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.servable import AtOnce
-from tfapp.serving.status import ServingError
 
 # Takes the result of a computation, or the error it ended with.
 Done = Callable[[Any], None]
@@ -90,7 +89,7 @@ def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: D
     done(result)
 
 
-def _given(values: Arrays | ServingError) -> Arrays:
-    if isinstance(values, ServingError):
+def _given(values: Arrays | Exception) -> Arrays:
+    if isinstance(values, Exception):
         raise values
     return values
