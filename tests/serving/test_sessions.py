@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from models_for_tests import write_keras
 
+from tfapp.serving import server
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags, StartError
 from tfapp.serving.server import ModelServer
@@ -104,3 +105,20 @@ def test_the_threads_that_were_asked_for_are_there(tmp_path):
         assert outputs == [[1.5, 3.0, 1.0]]
     assert found[5] == 5
     assert found[0] < 5
+
+
+def test_a_server_loads_its_models_so(tmp_path, monkeypatch):
+    write_keras(tmp_path / "keras" / "1")
+    seen, load = [], server.load_servable
+
+    def load_servable(*arguments, session_config, **named):
+        seen.append(session_config)
+        return load(*arguments, session_config=session_config, **named)
+
+    monkeypatch.setattr(server, "load_servable", load_servable)
+    flags = Flags(model_base_path=str(tmp_path / "keras"), tensorflow_session_parallelism=2)
+    running = ModelServer(flags, configs_of(flags))
+    running.models.serve(configs_of(flags))
+    running.close()
+    expected = config(intra_op_parallelism_threads=2, inter_op_parallelism_threads=2)
+    assert seen == [expected]

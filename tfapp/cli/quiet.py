@@ -21,6 +21,8 @@ NOISE = re.compile(
     rb"|To enable the following instructions: "
     rb"|.*failed call to cuInit: "
     rb"|.*oneDNN supports DT_(INT32|HALF) only on platforms with AVX-512"
+    # The second line of such a line: where in a graph a request failed.
+    rb"|\t \[\[\{\{"
     # What is said in many lines when a worker joins or is lost; we say it in one.
     rb"|/job:worker/replica:\d+/task:\d+"
     rb"|E\d{4} [\d:.]+ +\d+ (base_collective|ring|coordination|collective|rpc_collective)\w*\.cc"

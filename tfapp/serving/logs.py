@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -136,10 +137,16 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, first letter of the level, message."""
+    """Time, first letter of the level, message; the fields of a request."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname).1s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Returns the line, without exceptions."""
+        line = super().formatMessage(record)
+        fields = getattr(record, _FIELDS, None)
+        return line if fields is None else f"{line} {_details(fields)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -181,21 +188,25 @@ def _line(created: float, request: RequestRecord, *, more: bool) -> logging.LogR
         "request_bytes": request.request_bytes,
         "answer_bytes": request.answer_bytes,
     }
-    text = (
-        f"{request.entrypoint} {request.api or '-'} {_word(request.model)}"
-        f" version={'-' if request.version is None else request.version} {request.code.name}"
-        f" rows={request.rows} queue={fields['queue_ms']:.3f}ms run={fields['run_ms']:.3f}ms"
-        f" total={fields['total_ms']:.3f}ms"
-        f" bytes={request.request_bytes}/{request.answer_bytes}"
-    )
     if request.message:
         fields["error"] = _cut(request.message)
-        text += f" error={json.dumps(fields['error'], ensure_ascii=False)}"
+    text = f"{request.entrypoint} {request.api or '-'} {_word(request.model)} {request.code.name}"
     line = logging.LogRecord(log.name, logging.INFO, __file__, 0, text, None, None)
     line.created, line.msecs = created, created % 1 * 1000
     setattr(line, _FIELDS, fields)
     line.more = more
     return line
+
+
+def _details(fields: Mapping[str, Any]) -> str:
+    """Returns the fields of a request that its message does not say."""
+    error = f" error={json.dumps(fields['error'])}" if "error" in fields else ""
+    return (
+        f"version={'-' if fields['version'] is None else fields['version']} rows={fields['rows']}"
+        f" queue={fields['queue_ms']:.3f}ms run={fields['run_ms']:.3f}ms"
+        f" total={fields['total_ms']:.3f}ms"
+        f" bytes={fields['request_bytes']}/{fields['answer_bytes']}{error}"
+    )
 
 
 def _word(name: str) -> str:
