@@ -18,10 +18,11 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags, StartError
-from tfapp.serving.metrics import CONTENT_TYPE, Metrics
+from tfapp.serving.metrics import Metrics
 from tfapp.serving.models import State, VersionStatus
 from tfapp.serving.monitoring import DEFAULT_PATH, metrics_path
 from tfapp.serving.observing import BatchRecord, LoadRecord, RequestRecord, WarmupRecord
+from tfapp.serving.prometheus import CONTENT_TYPE
 from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code, ServingError
 

@@ -11,9 +11,8 @@ Source: TensorFlow Serving, `util/prometheus_exporter.cc`, `servables/tensorflow
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tfapp.serving.models import State, VersionStatus
@@ -24,9 +23,8 @@ from tfapp.serving.observing import (
     RequestRecord,
     WarmupRecord,
 )
+from tfapp.serving.prometheus import Cell, Family, exponential, page
 from tfapp.serving.status import Code, ServingError
-
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 # By each api that is counted, what TensorFlow Serving calls it where it does not tell REST and gRPC
 # apart. Questions about status and metadata are not counted.
@@ -54,117 +52,47 @@ class ListedModels(Protocol):
         """Returns the states of the versions of a model."""
 
 
-@dataclass(slots=True)
-class _Counter:
-    value: float = 0
+_LATENCIES = exponential(10, 1.8, 33)
+_WAITS = exponential(100, 1.2, 52)
+_SIZES = exponential(1, 2, 14)
+_EXAMPLES = exponential(1, 2, 15)
 
-    def add(self, value: float) -> None:
-        self.value += value
-
-    def copy(self) -> _Counter:
-        return _Counter(self.value)
-
-
-class _Histogram:
-    __slots__ = ("counts", "limits", "total")
-
-    def __init__(self, limits: Sequence[float], counts: Sequence[int] | None = None) -> None:
-        self.limits = limits
-        self.counts = list(counts or [0] * (len(limits) + 1))
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.limits, value)] += 1
-        self.total += value
-
-    def copy(self) -> _Histogram:
-        same = _Histogram(self.limits, self.counts)
-        same.total = self.total
-        return same
-
-
-@dataclass
-class _Family:
-    """All cells of one metric: by the values of its labels."""
-
-    kind: str
-    labels: tuple[str, ...]
-    limits: tuple[float, ...] = ()
-    cells: dict[tuple[str, ...], _Counter | _Histogram] = field(default_factory=dict)
-
-    def cell(self, *values: str) -> _Counter | _Histogram:
-        found = self.cells.get(values)
-        if found is None:
-            found = _Histogram(self.limits) if self.limits else _Counter()
-            self.cells[values] = found
-        return found
-
-
-def _exponential(first: float, factor: float, number: int) -> tuple[float, ...]:
-    limits = [first]
-    while len(limits) < number:
-        limits.append(limits[-1] * factor)
-    return tuple(limits)
-
-
-_LATENCIES = _exponential(10, 1.8, 33)
-_WAITS = _exponential(100, 1.2, 52)
-_SIZES = _exponential(1, 2, 14)
-_EXAMPLES = _exponential(1, 2, 15)
-
-
-def _families() -> dict[str, _Family]:
-    model = ("model_name",)
-    return {
-        ":tensorflow:cc:saved_model:load_attempt_count": _Family(
-            "counter", ("model_path", "status")
-        ),
-        ":tensorflow:cc:saved_model:load_latency": _Family("counter", ("model_path",)),
-        ":tensorflow:serving:batching_session:input_batch_size": _Family("histogram", (), _SIZES),
-        ":tensorflow:serving:batching_session:padding_size": _Family(
-            "histogram", ("execution_batch_size",), _SIZES
-        ),
-        ":tensorflow:serving:batching_session:processed_batch_size": _Family(
-            "histogram", (), _SIZES
-        ),
-        ":tensorflow:serving:batching_session:queuing_latency": _Family(
-            "histogram", ("thread_pool_name",), _WAITS
-        ),
-        ":tensorflow:serving:batching_session:wrapped_run_count": _Family("counter", ()),
-        ":tensorflow:serving:model_warmup_latency": _Family(
-            "histogram", ("model_path", "status"), _LATENCIES
-        ),
-        ":tensorflow:serving:model_warmup_records_read": _Family(
-            "counter", ("model_path", "status")
-        ),
-        ":tensorflow:serving:request_count": _Family("counter", ("model_name", "status")),
-        ":tensorflow:serving:request_example_count_total": _Family("counter", ("model",)),
-        ":tensorflow:serving:request_example_counts": _Family("histogram", ("model",), _EXAMPLES),
-        ":tensorflow:serving:request_latency": _Family(
-            "histogram", ("model_name", "API", "entrypoint"), _LATENCIES
-        ),
-        ":tensorflow:serving:runtime_latency": _Family(
-            "histogram", ("model_name", "API", "runtime"), _LATENCIES
-        ),
-        ":tfapp:serving:answer_bytes_total": _Family("counter", model),
-        ":tfapp:serving:batch_rows": _Family("histogram", model, _SIZES),
-        ":tfapp:serving:queuing_latency": _Family("histogram", model, _WAITS),
-        ":tfapp:serving:request_bytes_total": _Family("counter", model),
-        ":tfapp:serving:rows_total": _Family("counter", model),
-    }
+# Labels, and limits of the buckets of histograms; what has none is a counter.
+_BATCHING = ":tensorflow:serving:batching_session"
+_METRICS: Mapping[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
+    ":tensorflow:cc:saved_model:load_attempt_count": (("model_path", "status"), ()),
+    ":tensorflow:cc:saved_model:load_latency": (("model_path",), ()),
+    f"{_BATCHING}:input_batch_size": ((), _SIZES),
+    f"{_BATCHING}:padding_size": (("execution_batch_size",), _SIZES),
+    f"{_BATCHING}:processed_batch_size": ((), _SIZES),
+    f"{_BATCHING}:queuing_latency": (("thread_pool_name",), _WAITS),
+    f"{_BATCHING}:wrapped_run_count": ((), ()),
+    ":tensorflow:serving:model_warmup_latency": (("model_path", "status"), _LATENCIES),
+    ":tensorflow:serving:model_warmup_records_read": (("model_path", "status"), ()),
+    ":tensorflow:serving:request_count": (("model_name", "status"), ()),
+    ":tensorflow:serving:request_example_count_total": (("model",), ()),
+    ":tensorflow:serving:request_example_counts": (("model",), _EXAMPLES),
+    ":tensorflow:serving:request_latency": (("model_name", "API", "entrypoint"), _LATENCIES),
+    ":tensorflow:serving:runtime_latency": (("model_name", "API", "runtime"), _LATENCIES),
+    ":tfapp:serving:answer_bytes_total": (("model_name",), ()),
+    ":tfapp:serving:batch_rows": (("model_name",), _SIZES),
+    ":tfapp:serving:queuing_latency": (("model_name",), _WAITS),
+    ":tfapp:serving:request_bytes_total": (("model_name",), ()),
+    ":tfapp:serving:rows_total": (("model_name",), ()),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     """The cells that requests of one kind are counted in; None for those that do not count it."""
 
-    count: _Counter | _Histogram
-    received: _Counter | _Histogram
-    sent: _Counter | _Histogram
-    latency: _Counter | _Histogram | None = None
-    runtime: _Counter | _Histogram | None = None
-    rows: _Counter | _Histogram | None = None
-    examples: tuple[_Counter | _Histogram, ...] = ()
+    count: Cell
+    received: Cell
+    sent: Cell
+    latency: Cell | None = None
+    runtime: Cell | None = None
+    rows: Cell | None = None
+    examples: tuple[Cell, ...] = ()
 
 
 class Metrics(Observer):
@@ -172,7 +100,10 @@ class Metrics(Observer):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # of all that follows
-        self._families = _families()
+        self._families = {
+            name: Family("histogram" if limits else "counter", labels, limits)
+            for name, (labels, limits) in _METRICS.items()
+        }
         self._routes: dict[tuple[str, str, str, Code, bool], _Route] = {}
         self._names: set[str] = set()
         self._strangers: set[str] = set()
@@ -202,28 +133,20 @@ class Metrics(Observer):
 
     def batch(self, record: BatchRecord) -> None:
         """Counts a batch."""
-        rows = sum(record.rows)
+        rows, padded = sum(record.rows), record.padded_rows
         with self._lock:
-            self._cell(":tensorflow:serving:batching_session:wrapped_run_count").add(1)
-            self._cell(":tensorflow:serving:batching_session:processed_batch_size").add(
-                record.padded_rows
-            )
-            self._cell(
-                ":tensorflow:serving:batching_session:padding_size", str(record.padded_rows)
-            ).add(record.padded_rows - rows)
+            self._cell(f"{_BATCHING}:wrapped_run_count").add(1)
+            self._cell(f"{_BATCHING}:processed_batch_size").add(padded)
+            self._cell(f"{_BATCHING}:padding_size", str(padded)).add(padded - rows)
             self._cell(":tfapp:serving:batch_rows", record.model).add(rows)
-            sizes = self._cell(":tensorflow:serving:batching_session:input_batch_size")
+            sizes = self._cell(f"{_BATCHING}:input_batch_size")
             for size in record.rows:
                 sizes.add(size)
-            waits = (
-                self._cell(
-                    ":tensorflow:serving:batching_session:queuing_latency", record.thread_pool
-                ),
-                self._cell(":tfapp:serving:queuing_latency", record.model),
-            )
+            by_pool = self._cell(f"{_BATCHING}:queuing_latency", record.thread_pool)
+            by_model = self._cell(":tfapp:serving:queuing_latency", record.model)
             for seconds in record.queue_seconds:
-                for wait in waits:
-                    wait.add(seconds * _MICROSECONDS)
+                by_pool.add(seconds * _MICROSECONDS)
+                by_model.add(seconds * _MICROSECONDS)
 
     def load(self, record: LoadRecord) -> None:
         """Counts a try to load a version."""
@@ -255,22 +178,10 @@ class Metrics(Observer):
             models: Whose versions are counted, too.
         """
         with self._lock:
-            families = {
-                name: _Family(
-                    family.kind,
-                    family.labels,
-                    family.limits,
-                    {values: cell.copy() for values, cell in family.cells.items()},
-                )
-                for name, family in self._families.items()
-            }
-        families |= _versions(models)
-        lines: list[str] = []
-        for name in sorted(families):
-            lines += _written(name, families[name])
-        return "\n".join([*lines, ""]).encode()
+            families = {name: family.copy() for name, family in self._families.items()}
+        return page(families | _versions(models))
 
-    def _cell(self, name: str, *values: str) -> _Counter | _Histogram:
+    def _cell(self, name: str, *values: str) -> Cell:
         return self._families[name].cell(*values)
 
     def _route(self, record: RequestRecord) -> _Route:
@@ -306,9 +217,9 @@ class Metrics(Observer):
         return record.model
 
 
-def _versions(models: ListedModels | None) -> dict[str, _Family]:
-    counts = _Family("gauge", ("model_name", "state"))
-    latest = _Family("gauge", ("model_name",))
+def _versions(models: ListedModels | None) -> dict[str, Family]:
+    counts = Family("gauge", ("model_name", "state"))
+    latest = Family("gauge", ("model_name",))
     for name in models.names() if models else ():
         try:
             versions = models.statuses(name) if models else ()
@@ -321,30 +232,3 @@ def _versions(models: ListedModels | None) -> dict[str, _Family]:
         if available:
             latest.cell(name).add(max(available))
     return {":tfapp:serving:latest_version": latest, ":tfapp:serving:versions": counts}
-
-
-def _written(name: str, family: _Family) -> list[str]:
-    lines = [f"# TYPE {name} {family.kind}"]
-    for values, cell in family.cells.items():
-        pairs = zip(family.labels, values, strict=True)
-        labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in pairs)
-        if isinstance(cell, _Counter):
-            lines.append(f"{name}{{{labels}}} {_number(cell.value)}")
-            continue
-        before, below = f"{name}_bucket{{{labels}{',' if labels else ''}", 0
-        for limit, count in zip(cell.limits, cell.counts, strict=False):
-            below += count
-            lines.append(f'{before}le="{limit:g}"}} {below}')
-        everything = below + cell.counts[-1]
-        lines.append(f'{before}le="+Inf"}} {everything}')
-        lines.append(f"{name}_sum{{{labels}}} {_number(cell.total)}")
-        lines.append(f"{name}_count{{{labels}}} {everything}")
-    return lines
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -21,10 +21,11 @@ from tfapp.serving.flags import Flags, StartError, channel_arguments
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.independence import independent_signatures
 from tfapp.serving.loading import LoadOptions
-from tfapp.serving.metrics import CONTENT_TYPE, Metrics
+from tfapp.serving.metrics import Metrics
 from tfapp.serving.monitoring import metrics_path
 from tfapp.serving.observing import LoadRecord, Observer, Observers
 from tfapp.serving.ports import bound_socket
+from tfapp.serving.prometheus import CONTENT_TYPE
 from tfapp.serving.repository import Repository, RepositoryOptions
 from tfapp.serving.rest import Page, RestApp, RestOptions
 from tfapp.serving.rpc import Health, RpcOptions, add_services, make_server
