@@ -34,6 +34,7 @@ SERVED = RequestRecord(
     rows=32,
     queue_seconds=0.00125,
     run_seconds=0.0005,
+    batch_rows=64,
     seconds=0.0021239,
     request_bytes=2048,
     answer_bytes=640,
@@ -78,13 +79,13 @@ def test_a_request_is_a_line_of_text(logging_to, stream):
     told(SERVED, REFUSED)
     first, second = stream.getvalue().splitlines()
     assert re.fullmatch(
-        f"{TIME} I REST predict digits OK version=7 rows=32 queue=1.250ms run=0.500ms"
+        f"{TIME} I REST predict digits OK version=7 rows=32 batch=64 queue=1.250ms run=0.500ms"
         " total=2.124ms bytes=2048/640",
         first,
     )
     assert re.fullmatch(
-        f'{TIME} I GRPC Predict "no such" NOT_FOUND version=- rows=0 queue=0.000ms run=0.000ms'
-        r' total=0.000ms bytes=0/0 error="Not \\"there\\"\\n\."',
+        f'{TIME} I GRPC Predict "no such" NOT_FOUND version=- rows=0 batch=0 queue=0.000ms'
+        r' run=0.000ms total=0.000ms bytes=0/0 error="Not \\"there\\"\\n\."',
         second,
     )
 
@@ -108,6 +109,7 @@ def test_a_request_is_an_object_with_numbers(logging_to, stream):
         "api": "predict",
         "code": "OK",
         "rows": 32,
+        "batch_rows": 64,
         "queue_ms": 1.25,
         "run_ms": 0.5,
         "total_ms": 2.124,
@@ -277,6 +279,10 @@ def test_every_line_of_a_server_is_json_when_that_is_asked_for(base):
     assert f"Exporting HTTP/REST API at:localhost:{port} ..." in messages
     assert "stopping" in messages
     assert "unloaded half version 1" in messages
+    (asked,) = [line for line in lines if line["logger"] == "tfapp.serving.access"]
+    expected = {"message": "REST predict half OK", "version": 1, "rows": 1, "request_bytes": 20}
+    assert asked.items() >= (expected | {"signature": "serving_default"}).items()
+    assert 0 < asked["run_ms"] < asked["total_ms"]
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
 
 

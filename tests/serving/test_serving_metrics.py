@@ -9,11 +9,13 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 import tensorflow as tf
 from models_for_tests import example, write_half_plus_two
 from ports_for_tests import free_port
 from prometheus_client.parser import text_string_to_metric_families
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfapp.serving.configs import configs_of
@@ -355,6 +357,74 @@ def test_a_server_shows_its_metrics_where_the_config_says(base, tmp_path):
         assert get(port, DEFAULT_PATH)[0] == 404
         assert get(port, "/v1/models/half")[0] == 200
         assert json.loads(get(port, "/healthz")[1]) == {"status": "ok"}
+
+
+def post(port, path, body):
+    connection = http.client.HTTPConnection("localhost", port, timeout=30)
+    connection.request("POST", path, body)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_requests_by_rest_and_by_grpc_are_counted_as_they_were_asked(base, tmp_path):
+    (tmp_path / "on").write_text("prometheus_config { enable: true }")
+    rows = b'{"instances": [1.0, 2.0, 3.0]}'
+    examples = b'{"signature_name": "regress_x_to_y", "examples": [{"x": 1.0}, {"x": 2.0}]}'
+    with running(base, tmp_path / "on", rest_api_port=free_port()) as (server, port):
+        sent = received = 0
+        for path, body, status in (
+            *[("/v1/models/half:predict", rows, 200)] * 4,
+            ("/v1/models/half/versions/1:regress", examples, 200),
+            ("/v1/models/half:predict", b"{", 400),
+            ("/v1/models/half:predict", b'{"instances": ["text"]}', 400),
+        ):
+            found, answer = post(port, path, body)
+            assert found == status, answer
+            sent, received = sent + len(body), received + len(answer)
+        assert post(port, "/v1/models/none:predict", rows)[0] == 404
+        assert post(port, "/v1/models", rows)[0] == 400
+        assert get(port, "/v1/models/half/metadata")[0] == 200
+        channel = grpc.insecure_channel(f"localhost:{server._flags.port}")
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        asked = predict_pb2.PredictRequest()
+        asked.model_spec.name = "half"
+        asked.inputs["x"].CopyFrom(tf.make_tensor_proto([[1.0], [2.0]], tf.float32))
+        for _ in range(2):
+            answered = stub.Predict(asked, timeout=30)
+            sent, received = sent + asked.ByteSize(), received + answered.ByteSize()
+        asked.output_filter.append("none")
+        with pytest.raises(grpc.RpcError):
+            stub.Predict(asked, timeout=30)
+        sent += asked.ByteSize()
+        channel.close()
+        page = get(port, DEFAULT_PATH)[1]
+
+    counts = {
+        tuple(dict(key[1:]).values()): value
+        for key, value in samples(page).items()
+        if key[0] == f"{SERVING}request_count"
+    }
+    assert counts == {
+        ("half", "OK"): 4 + 1 + 2,
+        ("half", "INVALID_ARGUMENT"): 2 + 1,
+        ("none", "NOT_FOUND"): 1,
+    }
+    for api, entrypoint, number_of in (
+        ("predict", "REST", 4),
+        ("regress", "REST", 1),
+        ("Predict", "GRPC", 2),
+    ):
+        labels = {"model_name": "half", "API": api, "entrypoint": entrypoint}
+        _, alone, total = histogram(page, f"{SERVING}request_latency", **labels)
+        assert sum(alone) == number_of
+        assert 10 * number_of < total < 30e6
+    labels = {"model_name": "half", "runtime": "TF1"}
+    assert number(page, f"{SERVING}runtime_latency_count", API="Predict", **labels) == 6
+    assert number(page, f"{SERVING}runtime_latency_count", API="Regress", **labels) == 1
+    assert number(page, f"{SERVING}request_example_count_total", model="half") == 2
+    assert number(page, ":tfapp:serving:rows_total", model_name="half") == 4 * 3 + 2 + 2 * 2
+    assert number(page, ":tfapp:serving:request_bytes_total", model_name="half") == sent
+    assert number(page, ":tfapp:serving:answer_bytes_total", model_name="half") == received
 
 
 @pytest.mark.parametrize("given", ["", "prometheus_config { path: '/metrics' }"])

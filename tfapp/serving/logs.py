@@ -39,6 +39,8 @@ _OF_THE_SERVER = frozenset(
     }
 )
 _REPEAT_SECONDS = 10.0
+# How long the first line waits for others: to wake a thread costs more than to write a line.
+_PAUSE_SECONDS = 0.05
 # Lines that are written by one call. Requests cannot be worked on while they are made.
 _TOGETHER = 50
 _MESSAGE_LIMIT = 300
@@ -51,6 +53,7 @@ class AccessLog(Observer):
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[float, RequestRecord] | None] = queue.SimpleQueue()
         self._dropped = 0
+        self._ends = threading.Event()
         self._thread = threading.Thread(target=self._write, name="tfapp-access-log", daemon=True)
         self._thread.start()
 
@@ -63,23 +66,27 @@ class AccessLog(Observer):
 
     def close(self) -> None:
         """Returns when every line is written."""
+        self._ends.set()
         self._waiting.put(None)
         self._thread.join()
 
     def _write(self) -> None:
-        item = self._waiting.get()
-        while item is not None:
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                log.warning(
-                    "%d requests are missing here: their lines could not be written in time",
-                    dropped,
-                )
-            alone = self._waiting.empty()
-            following = None if alone else self._waiting.get()
+        while not self._ends.is_set() or not self._waiting.empty():
+            first = self._waiting.get()
+            self._ends.wait(_PAUSE_SECONDS)
+            items = [first, *(self._waiting.get() for _ in range(self._waiting.qsize()))]
+            self._tell_dropped()
+            lines = [item for item in items if item is not None]
             if log.isEnabledFor(logging.INFO):
-                log.handle(_line(*item, more=following is not None))
-            item = self._waiting.get() if alone else following
+                for left, item in zip(reversed(range(len(lines))), lines, strict=True):
+                    log.handle(_line(*item, more=left > 0))
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.warning(
+                "%d requests are missing here: their lines could not be written in time", dropped
+            )
 
 
 class FailureLog(Observer):
@@ -182,6 +189,7 @@ def _line(created: float, request: RequestRecord, *, more: bool) -> logging.LogR
         "api": request.api,
         "code": request.code.name,
         "rows": request.rows,
+        "batch_rows": request.batch_rows,
         "queue_ms": round(request.queue_seconds * 1000, 3),
         "run_ms": round(request.run_seconds * 1000, 3),
         "total_ms": round(request.seconds * 1000, 3),
@@ -201,8 +209,9 @@ def _line(created: float, request: RequestRecord, *, more: bool) -> logging.LogR
 def _details(fields: Mapping[str, Any]) -> str:
     """Returns the fields of a request that its message does not say."""
     error = f" error={json.dumps(fields['error'])}" if "error" in fields else ""
+    version = "-" if fields["version"] is None else fields["version"]
     return (
-        f"version={'-' if fields['version'] is None else fields['version']} rows={fields['rows']}"
+        f"version={version} rows={fields['rows']} batch={fields['batch_rows']}"
         f" queue={fields['queue_ms']:.3f}ms run={fields['run_ms']:.3f}ms"
         f" total={fields['total_ms']:.3f}ms"
         f" bytes={fields['request_bytes']}/{fields['answer_bytes']}{error}"
