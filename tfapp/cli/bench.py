@@ -49,11 +49,12 @@ def _contenders(command: Command) -> Command:
 Examples:
   tfapp bench training --workload two-layer
   tfapp bench tuning
+  tfapp bench serving
   tfapp bench sweep
   tfapp bench memory"""
 )
 def bench() -> None:
-    """Measure how fast training and searching are, beside other ways to do the same."""
+    """Measure how fast training, searching and serving are, beside other ways to do the same."""
 
 
 @bench.command(
@@ -202,6 +203,88 @@ def tuning_command(
     else:
         show_tuning(result, quiet=quiet)
     _check_timed(row.rounds for row in result.rows)
+
+
+@bench.command(
+    "serving",
+    epilog="""\b
+Examples:
+  tfapp bench serving --workload rest --contender tfapp --contender fastapi
+  tfapp bench serving --workload grpc --rounds 3 --seconds 1
+  tfapp bench serving --json --plot servers.svg""",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    metavar="NAME",
+    multiple=True,
+    help="What is asked: rest, grpc, calls, bodies or models. Repeatable.  [default: all]",
+)
+@click.option(
+    "--contender",
+    "contenders",
+    metavar="NAME",
+    multiple=True,
+    help="Who is asked: a name of docs/benchmarks.md, or module:Class for your own. Repeatable."
+    "  [default: all]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Slices of each contender.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=2.0,
+    show_default=True,
+    help="Length of a slice, about.",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the rates as bars into an SVG file.",
+)
+@options.json_output
+@options.common
+def serving_command(
+    workloads: tuple[str, ...],
+    contenders: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    plot: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Time tfapp serve, FastAPI, KServe, LitServe, and calls of a model.
+
+    Each contender is a process of its own that starts a server and asks it; answers are compared
+    with NumPy's. All of it takes about twelve minutes on two cores.
+    """
+    from tfapp.bench.serving.points import find_points
+    from tfapp.bench.serving.roster import assign, find_servers
+
+    points, team = find_points(workloads), find_servers(contenders)
+    assign(points, team)
+    if plot is not None:
+        check_writable(plot)
+    from tfapp.bench.serving.suite import run_serving
+    from tfapp.cli.bench_serving_display import draw_serving, show_serving
+    from tfapp.cli.console import print_json
+    from tfapp.cli.measuring import progress
+
+    with progress(quiet=quiet) as watch:
+        result = run_serving(points, team, rounds=rounds, seconds=seconds, watch=watch)
+    if plot is not None:
+        draw_serving(result, plot)
+    if as_json:
+        print_json(result)
+    else:
+        show_serving(result, plot, quiet=quiet)
+    _check_timed(row.rounds for point in result.points for row in point.rows)
 
 
 @bench.command("sweep", epilog="Example:  tfapp bench sweep --contender fit-best")

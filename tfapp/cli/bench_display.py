@@ -57,7 +57,7 @@ def show_tuning(result: TuningBench, *, quiet: bool) -> None:
     if result.targets:
         print_table(
             ("target", "measured", "wanted", "met"),
-            [(v.target, f"{v.measured:.3f}", v.wanted, _met(v.met)) for v in result.targets],
+            [(v.target, f"{v.measured:.3f}", v.wanted, met_or_not(v.met)) for v in result.targets],
         )
         click.echo()
     if not quiet:
@@ -119,6 +119,18 @@ def draw(result: TrainingBench, path: Path) -> None:
     )
 
 
+def met_or_not(met: bool) -> str:
+    """Returns what the table of targets says."""
+    return "yes" if met else "NO"
+
+
+def format_measured(value: float | None) -> str | None:
+    """Returns a number with three digits at least; nothing for nothing."""
+    if value is None:
+        return None
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _title(workload: str) -> str:
     known = WORKLOADS.get(workload)
     return f"{workload}: {known.about}" if known else workload
@@ -135,7 +147,7 @@ def _cells(row: Row, workload: WorkloadResult) -> tuple[object, ...]:
     times = (spread.median, spread.p10, spread.p90) if spread else (None, None, None)
     return (
         _name(row, workload),
-        *(_micros(time) for time in times),
+        *(format_measured(time) for time in times),
         None if row.ratio is None else f"{row.ratio:.2f}",
         row.rank,
         None if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
@@ -156,7 +168,7 @@ def _sweep_cells(point: PointResult, contenders: tuple[str, ...]) -> tuple[objec
     ratios = [rows[name].ratio for name in contenders[1:]]
     return (
         point.value,
-        *(None if spread is None else _micros(spread.median) for spread in medians),
+        *(None if spread is None else format_measured(spread.median) for spread in medians),
         *(None if ratio is None else f"{ratio:.2f}" for ratio in ratios),
     )
 
@@ -168,7 +180,7 @@ def _verdict(verdict: Verdict) -> tuple[object, ...]:
         verdict.contender,
         f"{verdict.measured:.3f}",
         verdict.wanted,
-        _met(verdict.met),
+        met_or_not(verdict.met),
     )
 
 
@@ -189,13 +201,3 @@ def _of_spread(spread: Spread | None, form: str) -> tuple[str | None, str | None
     if spread is None:
         return None, None, None
     return format(spread.median, form), format(spread.p10, form), format(spread.p90, form)
-
-
-def _met(met: bool) -> str:
-    return "yes" if met else "NO"
-
-
-def _micros(value: float | None) -> str | None:
-    if value is None:
-        return None
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -5,7 +5,8 @@ What can be asked is up to the contender; who takes turns has to answer `time`:
 
     {"do": "time", "seconds": 0.3}   ->   {"steps": 4000, "seconds": 0.31, "idle_cores": 0.0}
 
-It ends when its input does, whatever it is doing, so that nothing outlives the measurement.
+It ends when its input does, whatever it is doing, and its helpers with it, so that nothing outlives
+the measurement.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -111,8 +113,15 @@ def _requests() -> Iterator[dict[str, Any]]:
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
-        os._exit(0)  # also out of a slice or a compilation, which nobody waits for now
+        _end()  # also out of a slice or a compilation, which nobody waits for now
 
     threading.Thread(target=read, name="requests", daemon=True).start()
     while True:
         yield json.loads(lines.get())
+
+
+def _end() -> None:
+    """Ends this process, and those that it has started if it leads a group of its own."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
