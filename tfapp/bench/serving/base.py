@@ -72,11 +72,9 @@ class Contender(abc.ABC):
         """
         expected = self.files.answer(point.request)
         if not is_right(answer, expected):
-            found = np.array2string(np.ravel(answer)[:3], precision=6)
-            wanted = np.array2string(np.ravel(expected)[:3], precision=6)
             raise WrongAnswer(
-                f"an answer of shape {answer.shape} begins with {found}; expected is"
-                f" {expected.shape}, {wanted}"
+                f"an answer of shape {answer.shape} begins with {_begin(answer)}; expected is"
+                f" {expected.shape}, {_begin(expected)}"
             )
 
 
@@ -201,3 +199,7 @@ def free_port() -> int:
                 return port
         except OSError:
             continue
+
+
+def _begin(array: Array) -> str:
+    return ", ".join(f"{value:.6g}" for value in np.ravel(array)[:3])
