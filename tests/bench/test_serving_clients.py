@@ -24,7 +24,7 @@ class Tiny:
     """A server by HTTP that answers a body with what it is told; it knows who asked when."""
 
     def __init__(self, reply, pieces=1):
-        self.reply, self.pieces = reply, pieces
+        self.reply, self.pieces, self.slow = reply, pieces, 0.0
         self.connections = self.waiting = self.most_waiting = 0
         self.bodies = []
 
@@ -37,7 +37,7 @@ class Tiny:
                 self.bodies.append(body)
                 self.waiting += 1
                 self.most_waiting = max(self.most_waiting, self.waiting)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(self.slow if body == b"slow" else 0.002)
                 self.waiting -= 1
                 answer = self.reply(body)
                 if answer is None:
@@ -102,6 +102,16 @@ def test_without_time_every_connection_asks_twice_at_least():
     outcome = ask(Tiny(same), connections=3, seconds=0.0)
     assert len(outcome.firsts) == 3
     assert len(outcome.latencies) >= 3
+
+
+def test_time_counts_once_all_have_been_answered():
+    tiny = Tiny(same)
+    tiny.slow = 0.3
+    outcome = ask(tiny, bodies=[b"slow", *[b"fast"] * 5000], connections=2, seconds=0.05)
+    before = outcome.answers - len(outcome.latencies)
+    assert before > 10, "the other one went on meanwhile"
+    assert max(outcome.latencies) < 0.3
+    assert 0.05 <= outcome.seconds < 0.3
 
 
 def test_requests_are_asked_in_turn():
