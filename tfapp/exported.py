@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import keyword
-import re
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tfapp.data.splits import Column, DataInfo
+from tfapp.data.columns import input_names
+from tfapp.data.splits import DataInfo
 from tfapp.errors import ExportError
 
 CARD = "tfapp.json"
@@ -79,23 +78,6 @@ def input_specs(info: DataInfo) -> dict[str, tf.TensorSpec]:
         }
     name = "image" if len(info.feature_shape) == 3 else "features"
     return {name: tf.TensorSpec([None, *info.feature_shape], info.feature_dtype, name)}
-
-
-def input_names(columns: tuple[Column, ...]) -> list[str]:
-    """Returns a name for each column that TensorFlow takes as the name of an input.
-
-    Everything but letters, digits and `_` becomes `_`; a Python keyword, a leading digit and a
-    name that is taken get a `_` more: `sepal length (cm)` becomes `sepal_length_cm`.
-    """
-    given: list[str] = []
-    for column in columns:
-        name = re.sub(r"\W+", "_", column.name, flags=re.ASCII).strip("_") or "column"
-        if name[0].isdigit():
-            name = f"_{name}"
-        while keyword.iskeyword(name) or name in given:
-            name += "_"
-        given.append(name)
-    return given
 
 
 def named_inputs(info: DataInfo, features: Any) -> dict[str, tf.Tensor]:

@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model into a new run directory.",
     "tune": "Search hyperparameters.",
     "evaluate": "Measure a run's model on one split.",
-    "predict": "Predict with a run or a SavedModel.",
+    "predict": "Predict with a run, a SavedModel or a served model.",
     "report": "Write a page about a run, or several side by side.",
     "export": "Write a run's model as the next numbered SavedModel.",
     "serve": "Serve models as TensorFlow Serving does, by REST and gRPC.",

@@ -17,7 +17,9 @@ _EPILOG = """\b
 Examples:
   tfapp predict runs/latest two.png seven.png
   tfapp predict saved_models/digits-mlp test.npz --format csv
-  echo '[[5.1, 3.5, 1.4, 0.2]]' | tfapp predict runs/latest -"""
+  echo '[[5.1, 3.5, 1.4, 0.2]]' | tfapp predict runs/latest -
+  tfapp predict http://localhost:8501/v1/models/digits-mlp two.png
+  tfapp predict grpc://localhost:8500/digits-mlp/versions/2 test.npz"""
 
 
 @click.command(epilog=_EPILOG)
@@ -52,16 +54,18 @@ def predict(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Predict with a run or a SavedModel.
+    """Predict with a run, a SavedModel or a served model.
 
-    MODEL is a run, a SavedModel, or a folder of numbered SavedModels (its newest is used). INPUTS
-    are image files, .npz, .csv or .json files of raw features, or - for JSON rows on stdin. Where
-    an input holds true labels they are shown beside.
+    MODEL is a run, a SavedModel, a folder of numbered SavedModels (its newest is used), or the URL
+    of a model behind TensorFlow Serving or tfapp serve. INPUTS are image files, .npz, .csv or .json
+    files of raw features, or - for JSON rows on stdin. Where an input holds true labels they are
+    shown beside.
     """
     from tfapp.cli.console import say
     from tfapp.cli.quiet import load_tensorflow
 
-    load_tensorflow()
+    if _needs_tensorflow(model, inputs):
+        load_tensorflow()
     from tfapp.prediction import load_model
 
     result = _predict(load_model(model, runs=runs, step=step), inputs)
@@ -72,6 +76,16 @@ def predict(
     _show(result, "json" if as_json else form, limit, quiet)
     if plot is not None:
         say(f"drawn: {plot}", quiet=quiet)
+
+
+def _needs_tensorflow(model: str, inputs: tuple[Path, ...]) -> bool:
+    """Tells whether it will be imported: seconds that a question by REST does not have to cost."""
+    from tfapp.data.image_files import SUFFIXES
+    from tfapp.serving.client.address import is_url, parse_address
+
+    if not is_url(model) or parse_address(model).by_grpc:
+        return True
+    return any(path.suffix.lower() in SUFFIXES for path in inputs)
 
 
 def _predict(model: Model, inputs: tuple[Path, ...]) -> Predictions:

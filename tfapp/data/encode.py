@@ -46,7 +46,7 @@ def encode_rows(rows: Sequence[Row], info: DataInfo, where: str) -> npt.NDArray[
         encoded = [_encode_array(row, info, f"{where}, row {n}") for n, row in enumerate(rows, 1)]
     else:
         encoded = [
-            np.array(_encode_cells(row, columns, f"{where}, row {n}"))
+            np.array(_encode_cells(row, columns, f"{where}, row {n}"), _cell_type(columns))
             for n, row in enumerate(rows, 1)
         ]
     return _as_raw(np.stack(encoded), info, where)
@@ -115,7 +115,7 @@ def _read_csv(path: Path, info: DataInfo) -> npt.NDArray[Any]:
     rows = zip(*table.cells.values(), strict=True)
     cells = (dict(zip(table.header, row, strict=True)) for row in rows)
     encoded = [_encode_cells(row, columns, table.at(n)) for n, row in enumerate(cells)]
-    return _as_raw(np.array(encoded), info, str(path))
+    return _as_raw(np.array(encoded, _cell_type(columns)), info, str(path))
 
 
 def _read_npz(path: Path, info: DataInfo) -> npt.NDArray[Any]:
@@ -136,7 +136,11 @@ def _pick_array(path: Path, found: list[str]) -> str:
     )
 
 
-def _encode_cells(row: Row, columns: tuple[Column, ...], where: str) -> list[float]:
+def _cell_type(columns: tuple[Column, ...]) -> Any:
+    return object if any(column.vocabulary == () for column in columns) else np.float64
+
+
+def _encode_cells(row: Row, columns: tuple[Column, ...], where: str) -> list[float | str]:
     if isinstance(row, Mapping):
         missing = [column.name for column in columns if column.name not in row]
         if missing:
@@ -153,13 +157,15 @@ def _encode_cells(row: Row, columns: tuple[Column, ...], where: str) -> list[flo
     return [_encode_cell(v, c, where) for v, c in zip(values, columns, strict=True)]
 
 
-def _encode_cell(value: Any, column: Column, where: str) -> float:
+def _encode_cell(value: Any, column: Column, where: str) -> float | str:
     if column.vocabulary is not None:
         text = str(value).strip()
         if text in column.vocabulary:
             return column.vocabulary.index(text) + 1.0
         if value is not None and not isinstance(value, str):
             raise DataError(f"{where}, column {column.name!r}: expected a text, found {value!r}.")
+        if column.vocabulary == ():
+            return "" if value is None else text
         return 0.0
     number = parse_number(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not in_float32(number):
@@ -187,6 +193,8 @@ def _as_raw(values: npt.NDArray[Any], info: DataInfo, where: str) -> npt.NDArray
             f"{where} holds examples of shape {list(values.shape[1:])}, but the model was trained"
             f" on {list(info.feature_shape)}."
         )
+    if values.dtype == object:  # texts and numbers, each looked at before
+        return values
     bad = np.argwhere(~in_float32(values))
     if len(bad):
         raise DataError(

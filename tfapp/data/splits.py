@@ -24,7 +24,8 @@ class Column:
         name: Its heading.
         vocabulary: The texts it may hold, in the order of their codes; `None` for numbers.
             A text is stored as its code 1, 2, ...; 0 stands for a text the training split
-            does not have.
+            does not have. An empty vocabulary means any text, kept as it is: so where the model
+            is somewhere else, and looks its texts up there.
     """
 
     name: str
@@ -39,7 +40,8 @@ class DataInfo:
         source: The name or path it was asked for by.
         task: What the labels are: class indices or real numbers.
         feature_shape: Shape of one example as the model receives it, before scaling.
-        feature_dtype: `uint8` or `float32`: the type of the raw features.
+        feature_dtype: `uint8` or `float32`: the type of the raw features. Of a model that is
+            served elsewhere also `float64`, or `object` where texts are kept.
         classes: Class names in the order of their indices; empty for regression.
         columns: The columns of a table in order; `None` for images and bare arrays.
         fingerprint: SHA-256 over the training split, to tell whether data has changed.

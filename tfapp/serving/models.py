@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tfapp.serving.status import Code
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # clients tell of versions, too, and do without TensorFlow
     from tfapp.serving.servable import Servable
 
 

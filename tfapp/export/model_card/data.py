@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfapp.data.columns import input_names
 from tfapp.data.splits import Column, DataInfo
 from tfapp.export.model_card.markdown import Markdown, Rows, Table, code
-from tfapp.exported import input_names
 from tfapp.training.restore import Counts, TrainedModel, read_counts
 
 _MOST_CLASSES = 30

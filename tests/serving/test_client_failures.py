@@ -1,0 +1,238 @@
+"""The client when the server is gone, answers nonsense, is slow, or wants encryption."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models_for_tests import BIAS, write_keras
+from ports_for_tests import free_port
+
+from tfapp.errors import ExitCode
+from tfapp.serving.client import NotServed, Unreachable, connect
+from tfapp.serving.configs import configs_of
+from tfapp.serving.flags import Flags
+from tfapp.serving.server import ModelServer
+from tfapp.serving.status import Code, ServingError
+
+CERTIFICATES = Path(__file__).parent / "certificates"
+TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}], "unknown_rank": False}}
+METADATA = {
+    "model_spec": {"name": "m", "signature_name": "", "version": "1"},
+    "metadata": {
+        "signature_def": {
+            "signature_def": {
+                "serving_default": {
+                    "inputs": {"x": TENSOR},
+                    "outputs": {"y": TENSOR, "z": TENSOR},
+                    "method_name": "tensorflow/serving/predict",
+                }
+            }
+        }
+    },
+}
+DROP = b""  # close the connection without a byte
+
+
+def http(content, status="200 OK", length=None):
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@contextmanager
+def answering(*answers, seconds=0.0, context=None):
+    """A server of scripted answers, one a connection; gives its port and the requests it got."""
+    listener = socket.create_server(("localhost", 0))
+    requests = []
+
+    def serve():
+        for answer in answers:
+            try:
+                connection, _ = listener.accept()
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+            except OSError:
+                continue
+            with connection:
+                requests.append(connection.recv(65536))
+                time.sleep(seconds)
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], requests
+    finally:
+        listener.close()
+
+
+def model_at(port, scheme="http", **options):
+    path = "/m" if scheme.startswith("grpc") else "/v1/models/m"
+    return connect(f"{scheme}://localhost:{port}{path}", **options)
+
+
+def test_a_connection_lost_before_a_byte_is_tried_again():
+    with answering(DROP, DROP, http(METADATA)) as (port, requests):
+        assert model_at(port).metadata().version == 1
+        assert len(requests) == 3
+        assert len(set(requests)) == 1
+
+
+def test_it_is_not_tried_for_ever():
+    with answering(*[DROP] * 9) as (port, requests):
+        with pytest.raises(Unreachable, match=r"closes the connection.*grpc://localhost:\d+/NAME"):
+            model_at(port).metadata()
+        assert len(requests) == 3
+
+
+def test_an_answer_that_breaks_off_is_not_asked_for_again():
+    with answering(http(METADATA, length=9999), http(METADATA)) as (port, requests):
+        with pytest.raises(Unreachable, match=r"broke off its answer after \d+ bytes"):
+            model_at(port).metadata()
+        assert len(requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_listens(scheme):
+    port = free_port()
+    with pytest.raises(
+        Unreachable, match=rf"nothing listens on localhost:{port}\. Start"
+    ) as caught:
+        model_at(port, scheme).status()
+    usual = {"http": "REST is usually on 8501", "grpc": "gRPC is usually on 8500"}[scheme]
+    assert usual in str(caught.value)
+    assert (caught.value.code, caught.value.exit_code) == (Code.UNAVAILABLE, ExitCode.MISSING)
+
+
+def test_a_machine_that_there_is_not():
+    with pytest.raises(Unreachable, match=r"no machine named 'nowhere\.invalid' is known"):
+        connect("http://nowhere.invalid/v1/models/m").status()
+    with pytest.raises(Unreachable, match=r"nowhere\.invalid"):
+        connect("grpc://nowhere.invalid/m").status()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_waiting_ends_with_the_timeout(scheme):
+    with answering(http(METADATA), seconds=30.0) as (port, _):
+        began = time.monotonic()
+        with pytest.raises(ServingError, match=r"did not answer within 0\.3 s") as caught:
+            model_at(port, scheme, timeout_s=0.3).metadata()
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (http(b"<html>", "404 Not Found"), Code.UNAVAILABLE, "is not answered by a model server"),
+        (
+            http({"detail": "Not Found"}, "404 Not Found"),
+            Code.UNAVAILABLE,
+            "HTTP 404 Not Found, wi",
+        ),
+        (http(b"<html>welcome"), Code.UNAVAILABLE, "HTTP 200 OK, without the JSON of one"),
+        (http({"hello": 1}), Code.UNAVAILABLE, "/metadata is not what a model server says"),
+        (http(b"", "301 Moved Permanently"), Code.UNAVAILABLE, "HTTP 301 Moved Permanently"),
+        (http(b"<html>", "503 Unavailable"), Code.UNAVAILABLE, "answers HTTP 503 Unavailable"),
+        (http(b"", "401 Unauthorized"), Code.UNAUTHENTICATED, "answers HTTP 401 Unauthorized"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Code.UNAVAILABLE, "does not speak HTTP"),
+        (http({"error": "busy: a, b"}, "503 x"), Code.UNAVAILABLE, "^busy: a, b$"),
+        (http({"error": "late"}, "504 x"), Code.DEADLINE_EXCEEDED, "^late$"),
+        (http({"error": "odd"}, "418 x"), Code.UNKNOWN, "^odd$"),
+    ],
+    ids=["html", "json", "page", "key", "moved", "gateway", "login", "ssh", "busy", "late", "odd"],
+)
+def test_what_is_answered_is_told(answer, code, said):
+    with answering(answer) as (port, _), pytest.raises(ServingError, match=said) as caught:
+        model_at(port).metadata()
+    assert caught.value.code is code
+
+
+def test_tensorflow_serving_has_no_list_so_the_text_is_all_there_is():
+    missing = http({"error": "Servable not found for request: Latest(m)"}, "404 Not Found")
+    with (
+        answering(missing, http(b"Not Found", "404 Not Found"), missing) as (port, _),
+        pytest.raises(NotServed, match=r"^Servable not found for request: Latest\(m\)$"),
+    ):
+        model_at(port).metadata()
+    with (
+        answering(http(b"Not Found", "404 Not Found")) as (port, _),
+        pytest.raises(NotServed, match=rf"name the model: http://localhost:{port}/v1/models/NAME"),
+    ):
+        connect(f"http://localhost:{port}")
+
+
+def test_outputs_are_chosen_here_where_the_server_does_not_know_the_filter():
+    answer = http({"outputs": {"y": [1.0], "z": [2.0]}})
+    with answering(http(METADATA), answer) as (port, requests):
+        outputs = model_at(port).predict([0.0], outputs=["z"])
+    assert {name: value.tolist() for name, value in outputs.items()} == {"z": [2.0]}
+    assert json.loads(requests[1].split(b"\r\n\r\n")[1])["output_filter"] == ["z"]
+
+
+def test_headers_are_sent():
+    with answering(http(METADATA)) as (port, requests):
+        model_at(port, headers={"Authorization": "Bearer x"}).metadata()
+    assert b"Authorization: Bearer x\r\n" in requests[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_was_restarted_is_found_again(tmp_path, scheme):
+    write_keras(tmp_path / "1")
+    ports = {"http": free_port(), "grpc": free_port()}
+    flags = Flags(
+        port=ports["grpc"],
+        rest_api_port=ports["http"],
+        model_name="m",
+        model_base_path=str(tmp_path),
+    )
+    with model_at(ports[scheme], scheme) as model:
+        for _ in range(2):
+            server = ModelServer(flags, configs_of(flags), drain_seconds=1)
+            try:
+                assert server.start(lambda: False)
+                np.testing.assert_allclose(model.predict([[0.0, 0.0]])["output_0"], [BIAS])
+            finally:
+                server.close()
+        with pytest.raises(Unreachable):
+            model.status()
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("http", "grpc"), ("grpc", "http")])
+def test_the_port_of_the_other_protocol(tmp_path, scheme, other):
+    write_keras(tmp_path / "1")
+    ports = {"http": free_port(), "grpc": free_port()}
+    flags = Flags(port=ports["grpc"], rest_api_port=ports["http"], model_base_path=str(tmp_path))
+    server = ModelServer(flags, configs_of(flags), drain_seconds=1)
+    try:
+        assert server.start(lambda: False)
+        with pytest.raises(
+            Unreachable, match=rf"does not speak.*{other}://localhost:{ports[other]}"
+        ):
+            model_at(ports[other], scheme).status()
+        for secure in ("https", "grpcs"):
+            plain = secure.removesuffix("s")
+            with pytest.raises(Unreachable, match=rf"{plain}://"):
+                model_at(ports[plain], secure).status()
+    finally:
+        server.close()
+
+
+def test_a_certificate_is_checked():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
+    with answering(*[http(METADATA)] * 9, context=context) as (port, _):
+        model = model_at(port, "https", ca=CERTIFICATES / "authority.pem")
+        assert model.metadata().version == 1
+        with pytest.raises(Unreachable, match=r"is not trusted: .*connect\(url, ca=FILE\)"):
+            model_at(port, "https").metadata()
+        with pytest.raises(Unreachable, match="https://"):
+            model_at(port).metadata()

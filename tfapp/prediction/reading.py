@@ -1,0 +1,116 @@
+"""From files and rows to the raw features that a model takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from tfapp.data import encode_rows, read_examples, read_labels
+from tfapp.data.columns import input_names
+from tfapp.data.splits import Column, DataInfo
+from tfapp.data.tables import read_table
+from tfapp.errors import DataError, MissingError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reads what a model was trained on.
+
+    Attributes:
+        info: What it was trained on.
+        image_size: What images are resized to, if its config says so.
+    """
+
+    info: DataInfo
+    image_size: tuple[int, int] | None = None
+
+    def rows(self, rows: Sequence[Any], where: str) -> Array:
+        """Returns raw features `[N, *feature_shape]` of rows as JSON holds them.
+
+        Raises:
+            DataError: A row is not what the model was trained on.
+        """
+        return encode_rows(rows, self.info, where)
+
+    def file(self, path: Path) -> tuple[Array, list[Any] | None]:
+        """Returns the raw features in a file, and the true labels if it has any.
+
+        Raises:
+            MissingError: The file is not there.
+            DataError: It does not hold what the model was trained on.
+        """
+        if path.suffix.lower() == ".json":
+            try:
+                rows = parse_rows(path.read_text(encoding="utf-8"), str(path))
+            except FileNotFoundError as error:
+                raise MissingError(f"no file {path} in {Path.cwd()}.") from error
+            return self.rows(rows, str(path)), None
+        return self._examples(path), read_labels(path, self.info)
+
+    def _examples(self, path: Path) -> Array:
+        return read_examples(path, self.info, self.image_size)
+
+
+@dataclass(frozen=True)
+class InputReading(Reading):
+    """Reads tables for a model that is known by its named inputs alone, one for each column.
+
+    A server does not tell their order, so rows are objects; columns are found by the name that
+    they have in the table or by that of the input.
+    """
+
+    def rows(self, rows: Sequence[Any], where: str) -> Array:
+        """See `Reading.rows`."""
+        columns = [column.name for column in self.info.columns or ()]
+        if len(columns) == 1:
+            rows = [row if isinstance(row, Mapping) else {columns[0]: row} for row in rows]
+        if wrong := [n for n, row in enumerate(rows, 1) if not isinstance(row, Mapping)]:
+            raise DataError(
+                f"{where}, row {wrong[0]}: the server does not tell the order of its inputs; give"
+                f" an object with the keys {', '.join(columns)}."
+            )
+        return encode_rows([_by_input(row) for row in rows], self.info, where)
+
+    def _examples(self, path: Path) -> Array:
+        if path.suffix.lower() != ".csv":
+            raise DataError(
+                f"{path}: the model takes the inputs"
+                f" {', '.join(c.name for c in self.info.columns or ())}; give a .csv with a header"
+                " or a .json with rows as objects."
+            )
+        table = read_table(path)
+        cells = zip(*table.cells.values(), strict=True)
+        return self.rows([dict(zip(table.header, row, strict=True)) for row in cells], str(path))
+
+
+def _by_input(row: Mapping[Any, Any]) -> dict[str, Any]:
+    names = input_names([Column(str(key)) for key in row])
+    return dict(zip(names, row.values(), strict=True))
+
+
+def parse_rows(text: str, where: str) -> list[Any]:
+    """Returns the rows in JSON text: a list, or TensorFlow Serving's `{"instances": [...]}`.
+
+    Raises:
+        DataError: The text is something else.
+    """
+    if not text.strip():
+        raise DataError(f"{where} is empty; expected JSON rows, e.g. [[5.1, 3.5, 1.4, 0.2]].")
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: {error}.") from error
+    rows = content.get("instances") if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise DataError(
+            f'{where}: expected a list of rows or {{"instances": [...]}}, found'
+            f" {type(content).__name__}."
+        )
+    return rows
