@@ -26,6 +26,7 @@ BESIDE = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "saved_models" / "README.md",
+    ROOT / "serving" / "README.md",
     *sorted((ROOT / "examples").rglob("README.md")),
 ]
 ALL = [page for page in (*PAGES, *BESIDE) if page.exists()]

@@ -156,6 +156,12 @@ class Counting(tf.Module):
     def rows(self, x):
         return {"y": tf.fill([tf.shape(x)[0]], tf.cast(tf.shape(x)[0], tf.float32))}
 
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.int32, "x")])
+    def few_rows(self, x):
+        said = "Task size 256 is larger than maximum input batch size 100"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(tf.shape(x)[0], 100, said)]):
+            return self.rows(x)
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def double(self, x):
         return {"y": 2 * x}
@@ -203,6 +209,13 @@ def test_many_rows_are_asked_for_in_parts(foreign):
             assert [p.value for p in found] == [256.0] * 256 + [44.0] * 44
         with pytest.raises(UsageError, match=r"input 'x' is int32 .*cannot hold 0\.5"):
             predict_rows(urls[0], [[0.5, 1, 2]])
+
+
+def test_a_server_that_takes_fewer_rows_gets_fewer(foreign):
+    with foreign("few_rows") as urls:
+        for url in urls:
+            found = predict_rows(url, [[1, 2, 3]] * 300).predictions
+            assert [p.value for p in found] == [100.0] * 200 + [56.0] * 56 + [44.0] * 44
 
 
 def test_models_of_others_are_shown_if_they_give_classes_or_numbers(foreign, cli):

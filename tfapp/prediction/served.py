@@ -5,6 +5,7 @@ K is the number of classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
@@ -22,6 +23,8 @@ from tfapp.serving.status import Code, ServingError
 _ROWS = 256
 # JSON writes about ten bytes a number, so that a request has no more than 10 MB.
 _VALUES = 1_000_000
+# What a server that batches says of a request with more rows than it takes.
+_TOO_MANY = re.compile(r"larger than maximum input batch size (\d+)")
 
 
 def served_model(url: str) -> Model:
@@ -50,8 +53,18 @@ def served_model(url: str) -> Model:
             f" tfapp predict shows classes, or one number each. {_from_python(served.url)}"
         )
 
+    def ask(features: Array) -> Array:
+        try:
+            return served.predict(inputs(features), outputs=[output])[output]
+        except ServingError as error:
+            most = _TOO_MANY.search(str(error))
+            if most is None or not 0 < int(most[1]) < len(features):
+                raise
+            starts = range(0, len(features), int(most[1]))
+            return np.concatenate([ask(features[i : i + int(most[1])]) for i in starts])
+
     def call(features: Array) -> Mapping[str, Array]:
-        values = served.predict(inputs(features), outputs=[output])[output]
+        values = ask(features)
         if info.classes:
             return _probabilities(values, output, served.url)
         return {"value": values.reshape(-1)}
