@@ -14,6 +14,8 @@
     ├── StorageError              1  the disk refused: full, read-only, no permission
     ├── Diverged                  5  training met NaN or Inf
     ├── ServingError              1  a request, or the loading of a version (tfapp.serving.status)
+    │   ├── NotServed             4  the server does not have it (tfapp.serving.client)
+    │   └── Unreachable           4  no model server answered (tfapp.serving.client)
     ├── StartError              255  the server cannot start (tfapp.serving.flags)
     └── Interrupted         130/143  stopped by a signal after a clean save
 
