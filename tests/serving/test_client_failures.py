@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def http(content, status="200 OK", length=None):
 
 
 @contextmanager
-def answering(*answers, seconds=0.0, context=None):
+def answering(*answers, seconds=0.0, context=None, reset=False):
     """A server of scripted answers, one a connection; gives its port and the requests it got."""
     listener = socket.create_server(("localhost", 0))
     requests = []
@@ -65,6 +66,10 @@ def answering(*answers, seconds=0.0, context=None):
                 requests.append(connection.recv(65536))
                 time.sleep(seconds)
                 connection.sendall(answer)
+                if reset:
+                    time.sleep(0.5)  # so that what was sent is read before the reset undoes it
+                    now = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -96,6 +101,13 @@ def test_it_is_not_tried_for_ever():
 def test_an_answer_that_breaks_off_is_not_asked_for_again():
     with answering(http(METADATA, length=9999), http(METADATA)) as (port, requests):
         with pytest.raises(Unreachable, match=r"broke off its answer after \d+ bytes"):
+            model_at(port).metadata()
+        assert len(requests) == 1
+
+
+def test_an_answer_that_is_reset_is_not_asked_for_again():
+    with answering(http(METADATA, length=9999), http(METADATA), reset=True) as (port, requests):
+        with pytest.raises(Unreachable, match="broke off its answer"):
             model_at(port).metadata()
         assert len(requests) == 1
 

@@ -174,6 +174,17 @@ class Counting(tf.Module):
     def softmax(self, x):
         return {"y": tf.nn.softmax(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def best_first(self, inputs):
+        x = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([2], tf.float32)})["x"]
+        scores, order = tf.math.top_k(tf.nn.softmax(x + tf.constant([0.0, 1.0])), 2)
+        return {"classes": tf.gather(["low", "high"], order), "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def of_others(self, inputs):
+        scores = tf.io.parse_example(inputs, {"z": tf.io.FixedLenFeature([2], tf.float32)})["z"]
+        return {"scores": scores}
+
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
     def unknown(self, x):
         return {"y": x}
@@ -192,9 +203,10 @@ def foreign(tmp_path):
     """Serves one function of `Counting` as `serving_default`."""
 
     @contextmanager
-    def served(name):
+    def served(name, **others):
         module = Counting()
         signatures = {"serving_default": getattr(module, name)}
+        signatures |= {key: getattr(module, other) for key, other in others.items()}
         tf.saved_model.save(module, str(tmp_path / name / "1"), signatures=signatures)
         with serving(tmp_path / name) as urls:
             yield urls
@@ -226,6 +238,21 @@ def test_models_of_others_are_shown_if_they_give_classes_or_numbers(foreign, cli
         found = predict_rows(url, [[0.0, np.log(3.0)]])
         assert (found.classes, found.predictions[0].label) == (("0", "1"), "1")
         np.testing.assert_allclose(found.probabilities, [[0.25, 0.75]], rtol=1e-6)
+
+
+def test_names_are_believed_only_if_they_come_with_the_same_scores(foreign):
+    with foreign("softmax", classify="best_first") as urls:
+        for url in urls:
+            assert predict_rows(url, [[0.0, 1.0]]).classes == ("0", "1")
+            expected = [[0.5, 0.5], [1 / (1 + np.e), np.e / (1 + np.e)]]
+            found = predict_rows(url, [[3.0, 3.0], [0.0, 1.0]]).probabilities
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_names_of_other_examples_are_not_believed(foreign):
+    with foreign("softmax", classify="of_others") as urls:
+        for url in urls:
+            assert predict_rows(url, [[0.0, 1.0]]).classes == ("0", "1")
 
 
 @pytest.mark.parametrize(
