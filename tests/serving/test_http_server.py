@@ -295,6 +295,15 @@ def test_a_client_that_does_not_read_is_dropped():
             time.sleep(0.05)
 
 
+def test_one_connection_too_many_is_refused():
+    with serving(Echo(), HttpLimits(connections=1)) as (_, port), Client(port) as first:
+        assert first.ask(request("/x"))[0] == 200
+        with Client(port) as second:
+            assert second.read()[0] == 503
+            assert second.ends()
+        assert first.ask(request("/x"))[0] == 200
+
+
 def test_the_end_waits_for_answers_and_takes_what_is_on_its_way():
     echo = Echo()
     with serving(echo) as (server, port):

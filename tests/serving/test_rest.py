@@ -92,7 +92,8 @@ def send(app: Any, *asked: tuple[str, str, bytes, dict[str, str]]) -> list[Respo
     async def one(method: str, target: str, body: bytes, headers: dict[str, str]) -> Response:
         lower = {name.lower().encode(): value.encode() for name, value in headers.items()}
         replied = asyncio.get_running_loop().create_future()
-        request = HttpRequest(method, target.partition("?")[0], lower, body)
+        path, _, query = target.partition("?")
+        request = HttpRequest(method, path, query.encode(), lower, body)
         app.answer(request, replied.set_result)
         answer = await asyncio.wait_for(replied, 60)
         answered = {k.decode(): v.decode() for k, v in answer.headers}

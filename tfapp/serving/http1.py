@@ -10,9 +10,10 @@ import asyncio
 import functools
 import http
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import httptools
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 Reply = Callable[["HttpAnswer"], None]
 
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
+_MOST_CONNECTIONS = 10_000
+_OTHER_FILES = 256  # that a process needs besides: models, gRPC, logs
 _CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
 
 
@@ -31,12 +34,14 @@ class HttpRequest(NamedTuple):
     Attributes:
         method: In upper case.
         path: As it was sent, without the query.
+        query: What follows the question mark.
         headers: By name in lower case; of several with one name the last.
         body: As it was sent; empty if there is none.
     """
 
     method: str
     path: str
+    query: bytes
     headers: dict[bytes, bytes]
     body: bytes
 
@@ -70,6 +75,18 @@ class Handler(Protocol):
         """Returns the answer to what is no request."""
 
 
+def _most_connections() -> int:
+    # A model is loaded from files. It must not fail because clients have taken all there can be.
+    if sys.platform == "win32":
+        return _MOST_CONNECTIONS
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return min(_MOST_CONNECTIONS, max(files - _OTHER_FILES, files // 2))
+
+
 @dataclass(frozen=True)
 class HttpLimits:
     """What clients may take.
@@ -80,6 +97,7 @@ class HttpLimits:
         idle_seconds: How long a connection is kept between requests.
         grace_seconds: How long any request may take to arrive.
         bytes_per_second: How fast it must come in after that, and an answer be taken.
+        connections: How many there may be at a time.
     """
 
     head_bytes: int = 2**16
@@ -87,6 +105,7 @@ class HttpLimits:
     idle_seconds: float = 75.0
     grace_seconds: float = 30.0
     bytes_per_second: int = 1000
+    connections: int = field(default_factory=_most_connections)
 
 
 class Connections:
@@ -147,6 +166,8 @@ class Connection(asyncio.Protocol):
         """Begins."""
         self._transport = transport
         self._all.open.add(self)
+        if len(self._all.open) > self._limits.connections:
+            self._refuse(503, "There are too many connections.")
 
     def connection_lost(self, error: Exception | None) -> None:
         """Ends; an answer that is still owed is not sent."""
@@ -205,9 +226,11 @@ class Connection(asyncio.Protocol):
         """Answers a request, after those that came before it."""
         if self._refused or self._parser.should_upgrade():
             return
+        path, _, query = self._url.partition(b"?")
         request = HttpRequest(
             self._parser.get_method().decode("latin-1"),
-            self._url.partition(b"?")[0].decode("latin-1"),
+            path.decode("latin-1"),
+            query,
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
         )

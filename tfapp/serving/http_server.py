@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from tfapp.serving.http1 import Connection, Connections, Handler, HttpLimits
@@ -98,10 +99,25 @@ class HttpServer:
             if time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._connections.drop_late()
-        server.close()
         self._connections.ending = True
+        # Whom the system has let in, but not yet the event loop, would be cut off by closing.
+        door = self._socket.dup()
+        server.close()
+        await self._let_in(door)
         await self._until(lambda: not self._connections.open, time.monotonic() + _LINGER_SECONDS)
         await self._until(lambda: not self._connections.close_idle(), self._end_at)
+
+    async def _let_in(self, door: socket.socket) -> None:
+        """Takes the connections that wait at a listener, and closes it."""
+        door.setblocking(False)
+        waiting = []
+        with door, suppress(OSError):  # BlockingIOError when none is left
+            while True:
+                waiting.append(door.accept()[0])
+        for accepted in waiting:
+            await self._loop.connect_accepted_socket(
+                lambda: Connection(self._connections), accepted, ssl=self._tls
+            )
 
     async def _until(self, true: Callable[[], Any], end: float) -> None:
         while not true() and time.monotonic() < min(end, self._end_at):
