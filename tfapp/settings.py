@@ -10,6 +10,7 @@ TF_CONFIG           the cluster and this process's place in it, as TensorFlow de
 KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT
                     a search's process on one of several machines, as KerasTuner defines them
 TPU_NAME            the TPU to train on, as Google's machines set it
+XDG_CACHE_HOME      where programs keep what can be made again (default `~/.cache`)
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def saved_models_folder(given: str | Path | None = None) -> Path:
 def data_folder(given: str | Path | None = None) -> Path:
     """Returns the folder of prepared data sets: as given, else by the settings."""
     return read_settings().data if given is None else Path(given)
+
+
+def cache_folder() -> Path:
+    """Returns the folder of this user for what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "tfapp"
 
 
 def tensorflow_log_level() -> str | None:

@@ -293,7 +293,7 @@ def test_rows_and_columns_are_told_apart():
         (
             '{"instances": [{"z": 1}]}',
             "Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON"
-            " object: does not have named input: z",
+            " object: does not have named input: z. Inputs of the signature: x.",
         ),
         (
             '{"instances": [{"x": 1}, {}]}',
@@ -317,7 +317,10 @@ def test_rows_and_columns_are_told_apart():
             '{"inputs": [[1], 2]}',
             "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
         ),
-        ('{"inputs": {"y": 1}}', "Missing named input: x in 'inputs' object."),
+        (
+            '{"inputs": {"y": 1}}',
+            "Missing named input: x in 'inputs' object. Its keys: y.",
+        ),
     ],
 )
 def test_wrong_shapes_and_keys_are_told_in_the_words_clients_match_on(body, text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import threading
 import time
@@ -145,7 +146,7 @@ def test_the_newest_version_is_served(loader, base):
         models.serve([ModelConfig("m", base)])
         assert served(models) == served(models, version=3) == 3
         assert states(models) == {3: State.AVAILABLE}
-        specific = "Servable not found for request: Specific(m, 1)"
+        specific = "Servable not found for request: Specific(m, 1). Versions of m that answer: 3."
         refused(Code.NOT_FOUND, specific, served, models, version=1)
 
 
@@ -157,15 +158,17 @@ def test_what_is_not_there_is_told_as_clients_expect_it(loader, base):
             with models.use(spec):
                 raise AssertionError
 
-        missing = "Servable not found for request: Latest(n)"
+        missing = "Servable not found for request: Latest(n). Models: m."
         refused(Code.NOT_FOUND, missing, use, ModelSpec("n"))
         refused(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.", use, ModelSpec(""))
-        label = "Unrecognized servable version label: x"
-        refused(Code.INVALID_ARGUMENT, label, use, ModelSpec("m", label="x"))
-        refused(Code.INVALID_ARGUMENT, label, use, ModelSpec("n", label="x"))
-        unknown = "Could not find any versions of model n"
+        label = "Unrecognized servable version label: x."
+        refused(
+            Code.INVALID_ARGUMENT, f"{label} Labels of m: none.", use, ModelSpec("m", label="x")
+        )
+        refused(Code.INVALID_ARGUMENT, f"{label} Models: m.", use, ModelSpec("n", label="x"))
+        unknown = "Could not find any versions of model n. Models: m."
         refused(Code.NOT_FOUND, unknown, models.statuses, "n")
-        other = "Could not find version 9 of model m"
+        other = "Could not find version 9 of model m. Versions of m that answer: 1."
         refused(Code.NOT_FOUND, other, models.statuses, "m", 9)
 
 
@@ -196,7 +199,8 @@ def test_a_request_keeps_its_version_until_it_is_done(loader, base):
             assert not first.closed
             refused(
                 Code.NOT_FOUND,
-                "Servable not found for request: Specific(m, 1)",
+                "Servable not found for request: Specific(m, 1). Versions of m that answer: 2."
+                " Version 1 is UNLOADING.",
                 served,
                 models,
                 version=1,
@@ -226,9 +230,14 @@ def test_a_version_that_is_mended_between_tries_is_served(loader, base):
         add(base, 2, bad=True)
         models.poll()
         until(lambda: ("m", 2) in loader.tries)
-        assert [s.code for s in models.statuses("m", 2)] == [Code.OK], "it may still come"
+        until(lambda: models.statuses("m", 2)[0].message)
+        (status,) = models.statuses("m", 2)
+        assert (status.state, status.code) == (State.LOADING, Code.OK), "it may still come"
+        told = r"Try \d+ to load it failed, another will follow: 2 is damaged"
+        assert re.fullmatch(told, status.message)
         (base / "2" / "bad").unlink()
         until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
+        assert [status.message for status in models.statuses("m")] == ["", ""]
 
 
 def test_a_version_that_is_removed_between_tries_is_given_up(loader, base):
@@ -279,7 +288,7 @@ def test_a_missing_base_path_unloads_nothing_but_an_empty_one_does(loader, base,
         models.poll()
         assert f"No versions of servable m found under base path {base}." in caplog.text
         until(lambda: states(models) == {1: State.END})
-        latest = "Servable not found for request: Latest(m)"
+        latest = "Servable not found for request: Latest(m). Versions of m that answer: none."
         refused(Code.NOT_FOUND, latest, served, models)
 
 
@@ -408,6 +417,36 @@ def labelled(base, **labels):
     return [ModelConfig("m", base, All(), labels)]
 
 
+def test_a_folder_without_versions_is_told_what_it_holds(loader, base, tmp_path, caplog):
+    (tmp_path / "named" / "first").mkdir(parents=True)
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    (tmp_path / "empty").mkdir()
+    with repository(loader) as models:
+        names = ("named", "saved", "empty")
+        configs = [ModelConfig(name, tmp_path / name) for name in names]
+        models.serve(configs, stopped=lambda: True)
+    forgot = "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+    hints = {
+        name: record.getMessage().partition(forgot)[2]
+        for name in names
+        for record in caplog.records
+        if f"No versions of servable {name} " in record.getMessage()
+    }
+    assert hints == {
+        "named": " Its folders are first.",
+        "saved": f" It is a SavedModel itself: name the folder above it, {tmp_path}.",
+        "empty": " It is empty.",
+    }
+
+
+def test_a_config_without_models_is_told_of(loader, caplog):
+    with repository(loader) as models:
+        models.serve([])
+        assert models.names() == ()
+    assert "Taking no action for empty config" in caplog.text
+
+
 def test_labels_name_versions_that_are_available(loader, base):
     add(base, 2)
     with repository(loader) as models:
@@ -423,7 +462,7 @@ def test_labels_name_versions_that_are_available(loader, base):
         assert served(models, label="stable") == 1
         models.serve(labelled(base, stable=2))
         assert served(models, label="stable") == 2
-        gone = "Unrecognized servable version label: canary"
+        gone = "Unrecognized servable version label: canary. Labels of m: stable."
         refused(Code.INVALID_ARGUMENT, gone, served, models, label="canary")
 
 
@@ -433,7 +472,7 @@ def test_labels_at_the_start_are_refused_unless_they_may_be_early(loader, base):
     with repository(loader, early_labels=True) as models:
         models.serve(labelled(base, stable=1, later=7))
         assert served(models, label="stable") == 1
-        missing = "Servable not found for request: Specific(m, 7)"
+        missing = "Servable not found for request: Specific(m, 7). Versions of m that answer: 1."
         refused(Code.NOT_FOUND, missing, served, models, label="later")
         with pytest.raises(ServingError, match="not currently available"):
             models.serve(labelled(base, stable=7))

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,8 +30,10 @@ from tensorflow_serving.apis import (
 
 from tfapp.errors import ExitCode
 from tfapp.serving.configs import configs_of
-from tfapp.serving.flags import Flags
+from tfapp.serving.flags import Flags, StartError
+from tfapp.serving.options import ServerOptions
 from tfapp.serving.server import ModelServer
+from tfapp.serving.status import Code
 
 NOT_STARTED = 255  # as TensorFlow Serving's
 
@@ -294,6 +297,62 @@ def replaced(cli, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--rest_body_limit_mb=1"], "--rest_body_limit_mb is an option"),
+        (["--rest-gzip-answers"], "--rest_gzip_answers is an option"),
+        # Even where it says what is the default anyway.
+        (
+            ["--rest_gzip_answers", "--rest_body_limit_mb", "512"],
+            "--rest_body_limit_mb, --rest_gzip_answers are options",
+        ),
+    ],
+    ids=["limit", "gzip", "both"],
+)
+def test_options_of_ours_are_not_dropped_before_the_real_server(cli, base, tmp_path, words, named):
+    program = tmp_path / "server"
+    program.touch(mode=0o755)
+    result = cli("serve", "counter", "--server", program, *words)
+    said = f"{named} of the embedded server only, and {program} would be started. Leave"
+    refused(result, ExitCode.USAGE, said, "out, or add --server embedded.")
+
+
+def test_options_of_ours_may_come_from_the_environment(cli, base, tmp_path, monkeypatch):
+    program = tmp_path / "server"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("TFAPP_SERVE_REST_BODY_LIMIT_MB", "7")
+    result = cli("serve", "counter", "--server", program)
+    refused(result, ExitCode.USAGE, "--rest_body_limit_mb is an option of the embedded server only")
+
+
+def test_options_of_ours_reach_the_server(cli, base, monkeypatch):
+    given = []
+
+    class Kept(ModelServer):
+        def __init__(self, flags, configs, **options):
+            given.append(options["options"])
+            raise StartError(Code.UNKNOWN, "enough")
+
+    monkeypatch.setattr("tfapp.serving.server.ModelServer", Kept)
+    ports = (f"--port={free_port()}", f"--rest_api_port={free_port()}")
+    cli(
+        "serve",
+        "counter",
+        *ports,
+        "--rest_body_limit_mb=3",
+        "--rest-gzip-answers",
+        "--no-adaptive-batching",
+    )
+    cli("serve", "counter", *ports, "--rest_body_limit_mb=0")
+    cli("serve", "counter", *ports)
+    assert given == [
+        ServerOptions(body_limit=3 * 2**20, gzip_answers=True, adaptive_batching=False),
+        ServerOptions(body_limit=None),
+        ServerOptions(body_limit=512 * 2**20),
+    ]
+
+
 def test_a_folder_of_versions_is_served_by_its_own_name(replaced, base):
     flags, path, folders = replaced("counter")
     assert flags == {"model_name": "counter", "rest_api_port": "8501"}
@@ -311,7 +370,19 @@ def test_one_saved_model_is_served_alone(replaced, base, tmp_path):
     flags, path, folders = replaced(tmp_path / "mine")
     assert flags["model_name"] == "mine"
     assert folders == {"1": tmp_path / "mine"}
-    assert not path.exists(), "the folder of the link is removed in the end"
+    again = replaced(tmp_path / "mine", "--model_name=other")[1]
+    assert again == path, "the real server cannot clean up: its folder is the same each time"
+    assert path.is_relative_to(tmp_path / "cache"), path
+    replaced("counter/1")
+    assert len(list((tmp_path / "cache" / "tfapp" / "serve").iterdir())) == 2
+
+
+def test_a_saved_model_is_served_without_a_home_to_write_to(replaced, base, tmp_path, monkeypatch):
+    (tmp_path / "cache").touch()  # no folder can be made in it
+    flags, path, folders = replaced("counter/1")
+    assert (flags["model_name"], folders) == ("counter", {"1": base / "1"})
+    assert not path.is_relative_to(tmp_path / "cache")
+    shutil.rmtree(path)
 
 
 def test_the_newest_export_of_a_run_is_served(replaced, digits_run, tmp_path, monkeypatch):
@@ -366,11 +437,31 @@ def refused(result, code, *said):
         (("empty",), ExitCode.MISSING, "such as empty/1. Export a run with tfapp export."),
         (("counter", "--server", "nowhere"), ExitCode.MISSING, "no program nowhere"),
         (("--model_config_file=none",), NOT_STARTED, "cannot read the model config file none"),
+        (("--model_config_file=empty",), NOT_STARTED, "model config file empty: Is a directory"),
+        (("counter/1/saved_model.pb",), ExitCode.USAGE, "is a folder: type tfapp serve counter/1."),
+        (("file",), ExitCode.USAGE, "file is a file, and a model is a folder: name a folder"),
+        (("hollow",), ExitCode.MISSING, "there is no saved_model.pb in hollow/1. Copy the whole"),
+        (("named",), ExitCode.MISSING, "one without a number: type tfapp serve named/mine."),
+        (("-x",), ExitCode.USAGE, "no flag -x. "),
+        (("--rest_body_limt_mb=1",), ExitCode.USAGE, "Did you mean '--rest_body_limit_mb'?"),
+        (("--rest_body_limit_mb=-1",), ExitCode.USAGE, "-1 is not in the range x>=0."),
+        (("counter", "--grpc_socket_path=no/s"), NOT_STARTED, "there is no folder no for the"),
+        (("counter", "--port=70000"), ExitCode.USAGE, "a port from 1 to 65535, or 0 for none"),
+        (
+            ("counter", "--enable_model_warmup=maybe"),
+            ExitCode.USAGE,
+            "true or false, found 'maybe'",
+        ),
+        (("counter", "--model_name"), ExitCode.USAGE, "--model_name needs a value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_meant_is_answered(cli, base, words, code, said):
     Path("empty").mkdir()
+    Path("file").touch()
+    Path("hollow/1").mkdir(parents=True)
+    Path("named").mkdir()
+    shutil.copytree(base / "1", "named/mine")
     result = cli("serve", *words)
     refused(result, code, said)
     start = "error: Failed to start server. Error: " if code == NOT_STARTED else "error: "

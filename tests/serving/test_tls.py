@@ -22,6 +22,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfapp.errors import ExitCode
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags
+from tfapp.serving.options import ServerOptions
 from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tls import encryption
@@ -59,7 +60,8 @@ def running(base, config, *, rest_tls=False, **given):
         ssl_config_file=config,
         **({"port": free_port()} | given),
     )
-    server = ModelServer(flags, configs_of(flags), rest_tls=rest_tls, drain_seconds=5)
+    options = ServerOptions(rest_tls=rest_tls)
+    server = ModelServer(flags, configs_of(flags), options=options, drain_seconds=5)
     try:
         assert server.start(lambda: False)
         yield flags

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from tfapp.cli import options
 from tfapp.cli.server_log import LogOptions, server_log
+from tfapp.cli.serving import OwnOption, refuse_own_options
 from tfapp.errors import ExitCode, MissingError, TfappError, UsageError
 from tfapp.names import missing_extra
 from tfapp.serving.flags import (
@@ -28,6 +28,7 @@ from tfapp.serving.flags import (
     flags_by_support,
     parse_flags,
 )
+from tfapp.serving.options import ServerOptions
 from tfapp.serving.status import ServingError
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfapp.serving.server")
 _native = logging.getLogger("tfapp.serving.native")  # what C++ writes to stderr
 
-# Options that tensorflow_model_server does not have.
-_OURS = ("log_format", "access_log", "rest_tls")
 _NEEDED = ("httptools", "orjson")
 _LOOK_SECONDS = 0.05
 
@@ -83,6 +82,7 @@ Examples:
 )
 @click.option(
     "--log_format",
+    cls=OwnOption,
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
@@ -90,10 +90,33 @@ Examples:
 )
 @click.option(
     "--access_log/--no_access_log",
+    cls=OwnOption,
     default=None,
     help="Log a line for each request.  [default: only as JSON]",
 )
-@click.option("--rest_tls", is_flag=True, help="Encrypt REST, too, by --ssl_config_file.")
+@click.option(
+    "--rest_tls", cls=OwnOption, is_flag=True, help="Encrypt REST, too, by --ssl_config_file."
+)
+@click.option(
+    "--rest_body_limit_mb",
+    cls=OwnOption,
+    type=click.IntRange(min=0),
+    default=512,
+    show_default=True,
+    help="MiB of the largest body by REST; 0 for any.",
+)
+@click.option(
+    "--rest_gzip_answers",
+    cls=OwnOption,
+    is_flag=True,
+    help="Compress answers by REST for clients that accept gzip.",
+)
+@click.option(
+    "--adaptive_batching/--no_adaptive_batching",
+    cls=OwnOption,
+    default=True,
+    help="Compute requests together where that changes nothing but last digits.  [default: yes]",
+)
 @options.runs_folder
 @options.common
 def serve(
@@ -102,6 +125,9 @@ def serve(
     log_format: str,
     access_log: bool | None,
     rest_tls: bool,
+    rest_body_limit_mb: int,
+    rest_gzip_answers: bool,
+    adaptive_batching: bool,
     runs: Path | None,
     quiet: bool,
 ) -> int:
@@ -112,13 +138,25 @@ def serve(
     tensorflow_model_server, which is used where it is installed; Ctrl-C ends the server when the
     requests under way are answered.
     """
-    flags, others = parse_flags(words)
+    flags, others = parse_flags(words, also=_options())
     if len(others) > 1:
         raise UsageError(
             f"one MODEL at a time, found {', '.join(others)}. For several use --model_config_file."
         )
     log = LogOptions(as_json=log_format == "json", access=access_log, quiet=quiet)
-    return _serve(_resolve(flags, others, words, runs), server, log, rest_tls)
+    chosen = ServerOptions(
+        rest_tls=rest_tls,
+        body_limit=rest_body_limit_mb * 2**20 or None,
+        gzip_answers=rest_gzip_answers,
+        adaptive_batching=adaptive_batching,
+    )
+    return _serve(_resolve(flags, others, words, runs), server, log, chosen)
+
+
+def _options() -> list[str]:
+    """Returns the options of this command that are no flags of TensorFlow Serving."""
+    params = click.get_current_context().command.params
+    return [name for param in params for name in param.opts if name.startswith("--")]
 
 
 def _resolve(
@@ -132,12 +170,12 @@ def _resolve(
     return with_model(flags, others[0], runs, rest=rest)
 
 
-def _serve(flags: Flags, server: str, log: LogOptions, rest_tls: bool) -> int:
+def _serve(flags: Flags, server: str, log: LogOptions, chosen: ServerOptions) -> int:
     from tfapp.cli.console import say
     from tfapp.cli.serving import real_server
 
     if real := real_server(server):
-        _check_for_real_server(real)
+        refuse_own_options(click.get_current_context(), real)
         say(f"serving with {real}", quiet=log.quiet)
         sys.stdout.flush()
         os.execv(real, [real, *flags.words()])
@@ -146,7 +184,7 @@ def _serve(flags: Flags, server: str, log: LogOptions, rest_tls: bool) -> int:
         return ExitCode.DONE
     check_flags(flags)
     channel_arguments(flags.grpc_channel_arguments)
-    if rest_tls and not (flags.ssl_config_file and flags.rest_api_port):
+    if chosen.rest_tls and not (flags.ssl_config_file and flags.rest_api_port):
         raise UsageError(
             "--rest_tls needs --ssl_config_file, which names the certificate, and --rest_api_port."
         )
@@ -157,18 +195,7 @@ def _serve(flags: Flags, server: str, log: LogOptions, rest_tls: bool) -> int:
     from tfapp.serving.ports import check_ports
 
     check_ports(flags)
-    return _serve_here(flags, configs, log, rest_tls)
-
-
-def _check_for_real_server(real: str) -> None:
-    """Refuses options that the real server does not have."""
-    context = click.get_current_context()
-    for name in _OURS:
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise UsageError(
-                f"--{name} is an option of the embedded server only, and {real} would be started."
-                " Leave it out, or add --server embedded."
-            )
+    return _serve_here(flags, configs, log, chosen)
 
 
 def _read_files(flags: Flags) -> tuple[ModelConfig, ...]:
@@ -186,22 +213,25 @@ def _read_files(flags: Flags) -> tuple[ModelConfig, ...]:
 
 
 def _serve_here(
-    flags: Flags, configs: tuple[ModelConfig, ...], options: LogOptions, rest_tls: bool
+    flags: Flags,
+    configs: tuple[ModelConfig, ...],
+    log_options: LogOptions,
+    chosen: ServerOptions,
 ) -> int:
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.cli.signals import stop_on_signals
 
-    said = b"" if options.as_json else b"\nstopping; once more to quit at once\n"
+    said = b"" if log_options.as_json else b"\nstopping; once more to quit at once\n"
     with stop_on_signals(said) as stop:
-        load_tensorflow(_native.warning if options.as_json else None)
+        load_tensorflow(_native.warning if log_options.as_json else None)
         from tfapp.serving.server import ModelServer
 
-        with server_log(options) as requests:
+        with server_log(log_options) as requests:
             try:
-                server = ModelServer(flags, configs, observers=[requests], rest_tls=rest_tls)
-                _run(server, flags, stop, options, "https" if rest_tls else "http")
+                server = ModelServer(flags, configs, observers=[requests], options=chosen)
+                _run(server, flags, stop, log_options, "https" if chosen.rest_tls else "http")
             except TfappError as error:
-                if not options.as_json:
+                if not log_options.as_json:
                     raise
                 log.error("%s", error)
                 return error.exit_code

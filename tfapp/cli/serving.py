@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from tfapp.errors import MissingError, UsageError
 from tfapp.serving.flags import Flags
+from tfapp.settings import cache_folder, saved_models_folder
 
 REAL = "tensorflow_model_server"
 REST_PORT = 8501
 _SAVED_MODELS = ("saved_model.pb", "saved_model.pbtxt")
+
+
+class OwnOption(click.Option):
+    """An option that `tensorflow_model_server` does not have."""
+
+
+def refuse_own_options(context: click.Context, real: str) -> None:
+    """Refuses options that the program which is about to be started does not have.
+
+    Args:
+        context: Of the command.
+        real: Path of the program.
+
+    Raises:
+        UsageError: One was given, on the command line or in the environment.
+    """
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, OwnOption)
+        and context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    ]
+    if given:
+        are = "is an option" if len(given) == 1 else "are options"
+        raise UsageError(
+            f"{', '.join(given)} {are} of the embedded server only, and {real} would be started."
+            f" Leave {'it' if len(given) == 1 else 'them'} out, or add --server embedded."
+        )
 
 
 def with_model(flags: Flags, model: str, runs: Path | None, *, rest: bool) -> Flags:
@@ -50,19 +83,15 @@ def _find(model: str, runs: Path | None) -> tuple[str, Path]:
     path = Path(model)
     if _is_saved_model(path):
         return _alone(path.resolve())
+    if path.is_file():
+        folder = path.parent if _is_saved_model(path.parent) else None
+        advice = f"type tfapp serve {folder}." if folder else "name a folder that holds one."
+        raise UsageError(f"{path} is a file, and a model is a folder: {advice}")
     if path.is_dir() and not (path / "config.toml").exists():
-        if any(_is_saved_model(version) for version in scan(path).values()):
+        found = scan(path)
+        if any(_is_saved_model(version) for version in found.values()):
             return path.resolve().name, path.resolve()
-        below = sorted(p for p in path.iterdir() if p.is_dir() and scan(p))
-        raise MissingError(
-            f"{path} holds no SavedModel: neither a saved_model.pb nor folders with one that are"
-            f" named by their number, such as {path / '1'}."
-            + (
-                f" There are models below it: type tfapp serve {below[0]}."
-                if below
-                else " Export a run with tfapp export."
-            )
-        )
+        raise MissingError(_nothing_in(path, found.values()))
     try:
         run = find_run(model, runs)
     except MissingError as error:
@@ -71,6 +100,29 @@ def _find(model: str, runs: Path | None) -> tuple[str, Path]:
             " tfapp export, and name the folder it wrote to."
         ) from error
     return _export_of(run.path)
+
+
+def _nothing_in(path: Path, versions: Collection[Path]) -> str:
+    """Returns what is wrong with a folder in which no SavedModel was found."""
+    from tfapp.serving.versions import scan
+
+    if versions:
+        names = ", ".join(str(version) for version in versions)
+        return (
+            f"{path} holds no SavedModel: there is no saved_model.pb in {names}. Copy the whole"
+            " folder that was exported, or export the run again with tfapp export."
+        )
+    below = sorted(p for p in path.iterdir() if p.is_dir() and scan(p))
+    unnumbered = sorted(p for p in path.iterdir() if _is_saved_model(p))
+    advice = "Export a run with tfapp export."
+    if below:
+        advice = f"There are models below it: type tfapp serve {below[0]}."
+    elif unnumbered:
+        advice = f"There is one without a number: type tfapp serve {unnumbered[0]}."
+    return (
+        f"{path} holds no SavedModel: neither a saved_model.pb nor folders with one that are named"
+        f" by their number, such as {path / '1'}. {advice}"
+    )
 
 
 def _is_saved_model(path: Path) -> bool:
@@ -84,17 +136,40 @@ def _alone(saved_model: Path, name: str | None = None) -> tuple[str, Path]:
     """
     numbered = saved_model.name.isdecimal() and saved_model.name.isascii()
     version = saved_model.name if numbered else "1"
-    base = Path(tempfile.mkdtemp(prefix="tfapp-serve-"))
-    (base / version).symlink_to(saved_model, target_is_directory=True)
-    click.get_current_context().call_on_close(lambda: shutil.rmtree(base, ignore_errors=True))
-    return name or (saved_model.parent.name if numbered else saved_model.name), base
+    return name or (saved_model.parent.name if numbered else saved_model.name), _linked(
+        saved_model, version
+    )
+
+
+def _linked(saved_model: Path, version: str) -> Path:
+    """Returns a folder whose one entry, a link, leads to a SavedModel.
+
+    The real server takes the place of this process, so nobody can clean up after it. The same
+    SavedModel therefore always has the same folder: none is added when it is served again.
+    """
+    key = hashlib.sha256(str(saved_model).encode(errors="surrogateescape")).hexdigest()[:16]
+    try:
+        base = cache_folder() / "serve" / key
+        base.mkdir(parents=True, exist_ok=True)
+        _link(base / version, saved_model)
+    except OSError:  # no home that can be written to, as in some containers
+        base = Path(tempfile.mkdtemp(prefix="tfapp-serve-"))
+        _link(base / version, saved_model)
+    return base.absolute()
+
+
+def _link(link: Path, target: Path) -> None:
+    if link.is_symlink() and link.readlink() == target:
+        return
+    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside.symlink_to(target, target_is_directory=True)
+    beside.replace(link)
 
 
 def _export_of(run: Path) -> tuple[str, Path]:
     """Returns the newest SavedModel that was written from a run."""
     from tfapp.cli.quiet import load_tensorflow
     from tfapp.config import load_config
-    from tfapp.settings import saved_models_folder
 
     label = load_config(run / "config.toml").label
     folder = saved_models_folder() / label

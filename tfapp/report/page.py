@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tfapp.errors import UsageError, storage_errors
@@ -158,7 +158,7 @@ def render_page(page: Page) -> str:
         return Markup(inline_svg(picture.svg, picture.alt, f"picture-{next(pictures)}-"))
 
     environment = Environment(
-        loader=PackageLoader("tfapp.report"),
+        loader=ChoiceLoader([PackageLoader("tfapp.report"), PackageLoader("tfapp")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -158,11 +158,12 @@ class Flags:
         return [f"--{name}={_spell(value)}" for name, value in self.given().items()]
 
 
-def parse_flags(words: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:
+def parse_flags(words: Sequence[str], *, also: Sequence[str] = ()) -> tuple[Flags, tuple[str, ...]]:
     """Reads flags as they are typed: `--port=8500`, `--port 8500`, `--version`, `--version=false`.
 
     Args:
         words: Flags, and words that belong to none.
+        also: Options that somebody else reads, as they are typed: an unknown flag may mean one.
 
     Returns:
         The flags, and the other words in their order.
@@ -176,16 +177,14 @@ def parse_flags(words: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:
     left = list(words)
     while left:
         word = left.pop(0)
-        if not word.startswith("--"):
+        if not word.startswith("-") or word == "-":
             others.append(word)
             continue
-        typed, equals, value = word.removeprefix("--").partition("=")
-        name = typed.replace("-", "_")
-        if name not in kinds:
-            raise UsageError(
-                f"no flag --{typed}.{did_you_mean(f'--{name}', [f'--{known}' for known in kinds])}"
-                " See them with tfapp serve --help"
-            )
+        typed, equals, value = word.partition("=")
+        name = typed.lstrip("-").replace("-", "_")
+        if name not in kinds or not typed.startswith("--"):
+            near = did_you_mean(f"--{name}", [*(f"--{known}" for known in kinds), *also])
+            raise UsageError(f"no flag {typed}.{near} See them with tfapp serve --help")
         if not equals and kinds[name] is bool:
             value = left.pop(0) if left and left[0] in _BOOLEANS else "true"
         elif not equals:

@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         limit = self._limits.body_bytes
         if limit is None or size <= limit:
             return False
-        self._refuse(413, f"The body has more than {limit} bytes.")
+        self._refuse(413, f"The body has more than {limit} bytes. Send it in parts.")
         return True
 
     def _begin(self, request: HttpRequest, header: bytes) -> None:

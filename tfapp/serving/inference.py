@@ -25,6 +25,7 @@ from tfapp.serving.example_signatures import (
     regress_outputs,
     regressions,
 )
+from tfapp.serving.hints import explain, signatures_hint
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.servable import Call, Servable, Signature
 from tfapp.serving.status import Code, ServingError
@@ -45,12 +46,14 @@ class Computation(NamedTuple, Generic[T]):
         call: The tensors to feed and to fetch.
         arrays: One for each feed.
         finish: Checks the fetched arrays, and makes the result of them.
+        explain: Adds to an error of the run what was meant.
     """
 
     servable: Servable
     call: Call
     arrays: Sequence[np.ndarray]
     finish: Callable[[Sequence[np.ndarray]], T]
+    explain: Callable[[ServingError], ServingError] = lambda error: error
 
     def result(self, record: RequestRecord | None = None) -> T:
         """Computes it.
@@ -61,12 +64,20 @@ class Computation(NamedTuple, Generic[T]):
         Raises:
             ServingError: With the code and text of TensorFlow.
         """
-        return self.finish(self.servable.compute(self.call, self.arrays, record))
+        try:
+            values = self.servable.compute(self.call, self.arrays, record)
+        except ServingError as error:
+            raise self.explain(error) from error
+        return self.finish(values)
 
     def then(self, make: Callable[[T], S]) -> Computation[S]:
         """Returns a computation of what is made of this one's result."""
         return Computation(
-            self.servable, self.call, self.arrays, lambda values: make(self.finish(values))
+            self.servable,
+            self.call,
+            self.arrays,
+            lambda values: make(self.finish(values)),
+            self.explain,
         )
 
 
@@ -112,7 +123,8 @@ def predict(
     if signature is None:
         raise ServingError(
             Code.FAILED_PRECONDITION,
-            f'Serving signature key "{name}" not found. The model has {_set(servable.signatures)}.',
+            f'Serving signature key "{name}" not found.'
+            + signatures_hint(name, servable.signatures),
         )
     if check_method and signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
         raise ServingError(
@@ -128,6 +140,7 @@ def predict(
         servable.signature_call(signature, aliases),
         [complete[alias] for alias in signature.inputs],
         lambda values: dict(zip(aliases, values, strict=True)),
+        lambda error: explain(error, signature, complete),
     )
 
 
@@ -273,8 +286,8 @@ def _example_signature(servable: Servable, signature_name: str) -> Signature:
     if signature is None:
         raise ServingError(
             Code.INVALID_ARGUMENT,
-            f"No signature was found with the name: {name}. The model has"
-            f" {_set(servable.signatures)}.",
+            f"No signature was found with the name: {name}."
+            + signatures_hint(name, servable.signatures),
         )
     return signature
 
@@ -285,7 +298,9 @@ def _task_signature(servable: Servable, name: str, seen: dict[str, Signature]) -
         raise ServingError(Code.INVALID_ARGUMENT, f"Duplicate evaluation of signature: {name}")
     if name not in servable.signatures:
         raise ServingError(
-            Code.INVALID_ARGUMENT, f"Requested signature not found in model graph: {name}"
+            Code.INVALID_ARGUMENT,
+            f"Requested signature not found in model graph: {name}."
+            + signatures_hint(name, servable.signatures),
         )
     seen[name] = servable.signatures[name]
     return seen[name]

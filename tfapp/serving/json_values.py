@@ -11,10 +11,12 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfapp.serving.hints import names_hint
 from tfapp.serving.json_dialect import invalid, misformatted, type_text, value_text
 from tfapp.serving.servable import TensorInfo
 from tfapp.serving.status import Code, ServingError
@@ -161,7 +163,8 @@ class _Reader:
         arrays = {}
         for alias, info in self.inputs.items():
             if alias not in value:
-                raise invalid(f"Missing named input: {alias} in 'inputs' object.")
+                hint = names_hint("Its keys", alias, list(islice(value, 20)))
+                raise invalid(f"Missing named input: {alias} in 'inputs' object.{hint}")
             array = self._fast_array(value[alias], info)
             if array is None:
                 shape, leaves = _leaves_of(value[alias], info)
@@ -248,7 +251,8 @@ class _Reader:
     ) -> None:
         """Appends the values of one element of `instances`, which all have one shape."""
         if alias not in self.inputs:
-            raise invalid(f"JSON object: does not have named input: {alias}")
+            hint = names_hint("Inputs of the signature", alias, self.inputs)
+            raise invalid(f"JSON object: does not have named input: {alias}.{hint}")
         shape, found = _leaves_of(value, self.inputs[alias], batched=False)
         expected = shapes.setdefault(alias, shape)
         if math.prod(expected) != len(found):

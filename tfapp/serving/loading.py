@@ -63,7 +63,7 @@ class Version:
         failures: How often loading has failed.
         in_use: Requests that hold it.
         servable: The model in memory, while there is one.
-        error: Why it has ended, if it did not end as it should.
+        error: Why it has ended, if it did not end as it should, or why it waits.
     """
 
     model: str
@@ -80,9 +80,13 @@ class Version:
 
     def status(self) -> VersionStatus:
         """Returns what clients are told of it."""
-        if self.error is None or self.state is not State.END:
-            return VersionStatus(self.number, self.state)
-        return VersionStatus(self.number, self.state, self.error.code, str(self.error))
+        if self.error is not None and self.state is State.END:
+            return VersionStatus(self.number, self.state, self.error.code, str(self.error))
+        if self.error is not None and self.state is State.LOADING:
+            # It has not ended: who decides by the code waits on, as with TensorFlow Serving.
+            text = f"Try {self.failures} to load it failed, another will follow: {self.error}"
+            return VersionStatus(self.number, self.state, message=text)
+        return VersionStatus(self.number, self.state)
 
 
 class Loading:

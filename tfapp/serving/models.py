@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from tfapp.serving.status import Code
+from tfapp.serving.status import Code, ServingError
 
 if TYPE_CHECKING:  # clients tell of versions, too, and do without TensorFlow
     from tfapp.serving.servable import Servable
@@ -51,7 +51,7 @@ class VersionStatus:
         version: Its number.
         state: Where it is.
         code: `OK`, or why it has ended.
-        message: The error; empty if there was none.
+        message: The error, or why it is not loaded yet; empty if there was none.
     """
 
     version: int
@@ -77,3 +77,18 @@ class Models(Protocol):
         Raises:
             ServingError: `NOT_FOUND`: no such model, or no such version.
         """
+
+
+class ServedModels(Models, Protocol):
+    """Models that can be listed."""
+
+    def names(self) -> Sequence[str]:
+        """Returns the names of the models that are to be served."""
+
+
+def versions_of(models: Models, name: str) -> list[VersionStatus]:
+    """Returns what is known of the versions of a model; nothing if none has been found yet."""
+    try:
+        return list(models.statuses(name))
+    except ServingError:
+        return []

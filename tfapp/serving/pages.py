@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import orjson
 
-from tfapp.serving.models import Models, State, VersionStatus
-from tfapp.serving.status import ServingError
+from tfapp.serving.models import ServedModels, State, VersionStatus, versions_of
 
 PATHS = ("/models", "/healthz", "/readyz")
-
-
-class ServedModels(Models, Protocol):
-    """Models that can be listed."""
-
-    def names(self) -> Sequence[str]:
-        """Returns the names of the models that are to be served."""
 
 
 def page(path: str, models: ServedModels) -> tuple[int, bytes]:
@@ -31,7 +22,7 @@ def page(path: str, models: ServedModels) -> tuple[int, bytes]:
     """
     if path == "/healthz":
         return 200, orjson.dumps({"status": "ok"})
-    known = {name: _versions(models, name) for name in models.names()}
+    known = {name: versions_of(models, name) for name in models.names()}
     if path == "/models":
         return 200, orjson.dumps({"models": [_listed(*item) for item in known.items()]})
     waiting = [
@@ -42,13 +33,6 @@ def page(path: str, models: ServedModels) -> tuple[int, bytes]:
     if waiting or not known:
         return 503, orjson.dumps({"status": "not ready", "waiting_for": waiting})
     return 200, orjson.dumps({"status": "ready"})
-
-
-def _versions(models: ServedModels, name: str) -> Sequence[VersionStatus]:
-    try:
-        return models.statuses(name)
-    except ServingError:  # none has been found yet
-        return []
 
 
 def _listed(name: str, versions: Sequence[VersionStatus]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 
 from tfapp.serving.flags import Flags, StartError
 from tfapp.serving.status import Code
@@ -16,8 +17,15 @@ def check_ports(flags: Flags) -> None:
     """Refuses ports that are taken, before minutes are spent on loading models.
 
     Raises:
-        StartError: One is taken, or not ours to take.
+        StartError: One is taken, or not ours to take; or there is no place for a socket.
     """
+    socket_path = Path(flags.grpc_socket_path or ".")
+    if not socket_path.parent.is_dir():
+        raise StartError(
+            Code.UNKNOWN,
+            f"there is no folder {socket_path.parent} for the socket of --grpc_socket_path. Make"
+            " it, or choose another.",
+        )
     for name in ("port", "rest_api_port"):
         if port := getattr(flags, name):
             bound_socket(name, port).close()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfapp.serving.configs import ModelConfig, model_configs
+from tfapp.serving.hints import base_path_hint, names_hint, version_hint
 from tfapp.serving.loading import Load, Loading, LoadOptions, Version
 from tfapp.serving.models import ModelSpec, State, VersionStatus
 from tfapp.serving.status import Code, ServingError
@@ -114,7 +115,8 @@ class Repository:
                 version.in_use += 1
                 return version
         asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+        hint = self._hint(spec.name)
+        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}.{hint}")
 
     def release(self, version: Version) -> None:
         """Gives a version back."""
@@ -130,9 +132,11 @@ class Repository:
             known = self._loading.versions.get(name, {})
             found = [v.status() for v in known.values() if version in (None, v.number)]
         if not found and version is None:
-            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            text, hint = f"Could not find any versions of model {name}", self._hint(name)
+            raise ServingError(Code.NOT_FOUND, f"{text}.{hint}")
         if not found:
-            raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+            text, hint = f"Could not find version {version} of model {name}", self._hint(name)
+            raise ServingError(Code.NOT_FOUND, f"{text}.{hint}")
         return sorted(found, key=lambda status: status.version, reverse=True)
 
     def names(self) -> tuple[str, ...]:
@@ -177,6 +181,8 @@ class Repository:
         """
         with self._reloading:
             given = {config.name: config for config in configs}
+            if not given:
+                log.warning("Taking no action for empty config: no model is served.")
             before = self._configs or {}
             labels = {name: self._checked_labels(config) for name, config in given.items()}
             with self._scanning:
@@ -201,6 +207,20 @@ class Repository:
         self._closed.set()
         self._loading.close(timeout)
 
+    def _hint(self, name: str) -> str:
+        """Returns what is served instead of what was asked for."""
+        known = self.names()
+        if name not in known:
+            return names_hint("Models", name, known)
+        with self._loading.changed:
+            versions = [v.status() for v in self._loading.versions.get(name, {}).values()]
+        return version_hint(name, versions)
+
+    def _label_hint(self, spec: ModelSpec) -> str:
+        if spec.name not in self.names():
+            return names_hint("Models", spec.name, self.names())
+        return names_hint(f"Labels of {spec.name}", spec.label or "", self._labels[spec.name])
+
     def _number(self, spec: ModelSpec) -> int | None:
         if not spec.name:
             raise ServingError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
@@ -210,7 +230,8 @@ class Repository:
             return self._labels[spec.name][spec.label]
         except KeyError:
             raise ServingError(
-                Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {spec.label}"
+                Code.INVALID_ARGUMENT,
+                f"Unrecognized servable version label: {spec.label}.{self._label_hint(spec)}",
             ) from None
 
     def _checked_labels(self, config: ModelConfig) -> Mapping[str, int]:
@@ -264,6 +285,7 @@ class Repository:
             wrong.append(
                 f"No versions of servable {config.name} found under base path {config.base_path}."
                 " Did you forget to name your leaf directory as a number (eg. '/1/')?"
+                + ("" if found else base_path_hint(config.base_path))
             )
         self._log(config.name, dict.fromkeys(wrong, logging.WARNING))
         self._loading.want(config.name, {number: found[number] for number in wanted})

@@ -17,11 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfapp.serving.compression import compressed, is_worth_it
+from tfapp.serving.description_pages import DESCRIPTION_PATHS, DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
 from tfapp.serving.json_dialect import invalid
+from tfapp.serving.models import ModelSpec, ServedModels
 from tfapp.serving.observing import Observer, RequestRecord
-from tfapp.serving.pages import PATHS, ServedModels, page
+from tfapp.serving.pages import PATHS, page
 from tfapp.serving.rest_requests import (
     Question,
     Route,
@@ -75,6 +78,8 @@ class RestOptions:
         check_method: Refuse signatures that do not say that they are for what is asked.
         in_loop: Whether quick models may run in the thread that reads and writes.
         pages: Further pages by their paths.
+        gzip: Compress answers for clients who accept it.
+        scheme: How clients reach the server: `http` or `https`.
     """
 
     timeout_ms: int = 30_000
@@ -83,13 +88,15 @@ class RestOptions:
     check_method: bool = False
     in_loop: bool = True
     pages: Mapping[str, Page] = field(default_factory=dict)
+    gzip: bool = False
+    scheme: str = "http"
 
 
 class RestApp:
     """Answers as TensorFlow Serving's REST interface.
 
-    Besides `/v1/` it has `/models`, `/healthz` and `/readyz`. Bodies may have the key
-    `output_filter`, a list of the outputs to compute.
+    Besides `/v1/` it has `/models`, `/healthz`, `/readyz`, `/docs` and `/openapi.json`. Bodies may
+    have the key `output_filter`, a list of the outputs to compute.
 
     Args:
         models: Who keeps the models.
@@ -112,10 +119,13 @@ class RestApp:
         self._threads = ThreadPoolExecutor(self._options.threads, thread_name_prefix="tfapp-rest")
         # By path: what the last request took, and the most that requests took lately.
         self._seconds: dict[str, tuple[float, float]] = {}
+        self._descriptions = DescriptionPages(models, self._ask, self._options.scheme)
 
     def answer(self, request: HttpRequest, reply: Reply) -> None:
         """Answers a request, at once or later."""
         path = request.path
+        if self._options.gzip:
+            reply = functools.partial(self._reply_smaller, request, reply)
         if path[:4].lower() == "/v1/":
             ongoing = _Ongoing(request, reply, self._headers, self._observer)
             try:
@@ -124,6 +134,12 @@ class RestApp:
                 ongoing.done(error)
         elif path in PATHS and request.method in ("GET", "HEAD"):
             reply(HttpAnswer(*page(path, self._models), _JSON))
+        elif path in DESCRIPTION_PATHS and request.method in ("GET", "HEAD"):
+            self._collect(
+                self._descriptions.answer(request),
+                reply,
+                lambda error: reply(self._unforeseen(request, error)),
+            )
         elif path in self._options.pages and request.method in ("GET", "HEAD"):
             kind, body = self._options.pages[path]()
             reply(HttpAnswer(200, body, ((b"content-type", kind),)))
@@ -137,6 +153,7 @@ class RestApp:
     def close(self) -> None:
         """Begins no more requests."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._descriptions.close()
 
     def _begin(self, request: HttpRequest, ongoing: _Ongoing) -> None:
         if request.method == "OPTIONS":
@@ -189,16 +206,50 @@ class RestApp:
         future = self._threads.submit(work, *arguments)
         timer = loop.call_later(self._options.timeout_ms / 1000, self._give_up, ongoing, future)
 
-        def collect() -> None:
+        def done(result: bytes | BaseException) -> None:
             timer.cancel()
-            if not future.cancelled():
-                ongoing.done(future.exception() or future.result())
+            ongoing.done(result)
 
-        def tell(_: Future[bytes]) -> None:
+        self._collect(future, done, done)
+
+    def _collect(
+        self,
+        future: Future[Any],
+        done: Callable[[Any], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Takes what a thread has made, in the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def collect() -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                failed(error)
+            else:
+                done(future.result())
+
+        def tell(_: Future[Any]) -> None:
             with suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
                 loop.call_soon_threadsafe(collect)
 
         future.add_done_callback(tell)
+
+    def _unforeseen(self, request: HttpRequest, error: BaseException) -> HttpAnswer:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return self.refuse(500, f"{type(error).__name__}: {error}")
+
+    def _reply_smaller(self, request: HttpRequest, reply: Reply, answer: HttpAnswer) -> None:
+        if is_worth_it(request, answer):
+            # In a thread: others would wait for it.
+            self._collect(self._threads.submit(compressed, answer), reply, log.error)
+        else:
+            reply(answer)
+
+    def _ask(self, servable: Servable, verb: str, body: bytes) -> bytes:
+        """Answers a request that a page shows."""
+        route = Route(verb, ModelSpec(servable.name, servable.version))
+        return plan(read(route, body), servable, check_method=self._options.check_method).result()
 
     def _give_up(self, ongoing: _Ongoing, future: Future[bytes]) -> None:
         future.cancel()

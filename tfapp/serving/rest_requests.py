@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tfapp.serving import inference
+from tfapp.serving.hints import path_hint, signatures_hint
 from tfapp.serving.inference import Computation
 from tfapp.serving.json_answers import classifications_json, predictions_json, regressions_json
 from tfapp.serving.json_dialect import invalid, parse_object
@@ -66,7 +67,7 @@ def parse_route(method: str, path: str) -> Route:
     pattern = _PATHS.get(method)
     match = pattern.fullmatch(path) if pattern is not None else None
     if match is None:
-        raise invalid(f"Malformed request: {method} {path}")
+        raise invalid(f"Malformed request: {method} {path}.{path_hint(method, path)}")
     name, version, label, action = match.group("name", "version", "label", "action")
     if version is not None and not _fits_int64(version):
         raise invalid(f"Failed to convert version: {version} to numeric.")
@@ -174,8 +175,8 @@ def _plan_predict(question: Question, servable: Servable, check_method: bool) ->
     signature = servable.signatures.get(question.signature)
     if signature is None:
         raise invalid(
-            f'Serving signature name: "{question.signature}" not found in signature def. The model'
-            f" has {', '.join(servable.signatures) or 'none'}."
+            f'Serving signature name: "{question.signature}" not found in signature def.'
+            + signatures_hint(question.signature, servable.signatures)
         )
     _check_has_inputs(signature)
     inputs = predict_inputs(document, signature.inputs, may_hold_bools=question.may_hold_bools)

@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
 
 from tfapp.serving import inference
 from tfapp.serving.example_signatures import CLASSIFY
+from tfapp.serving.grpc_closing import Gate
 from tfapp.serving.models import Models, ModelSpec
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.servable import Servable
@@ -100,6 +101,7 @@ def add_services(
     *,
     options: RpcOptions = RpcOptions(),
     observer: Observer | None = None,
+    gate: Gate | None = None,
 ) -> Health:
     """Adds `PredictionService`, `ModelService` and, if asked for, `Health` to a server.
 
@@ -110,14 +112,18 @@ def add_services(
             raises `ServingError` if they do not become so.
         options: What to add.
         observer: Is told of requests for predictions.
+        gate: What will close the server.
 
     Returns:
         What says whether the server is healthy, to be stopped before the server is.
     """
+    gate = gate or Gate()
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _Prediction(models, options, observer or Observer()), server
+        gate.guarded(_Prediction(models, options, observer or Observer())), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Management(models, reload), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        gate.guarded(_Management(models, reload)), server
+    )
     health = Health()
     if options.health:
         # The messages have one field each, so that these of protobuf itself read the same on the

@@ -9,7 +9,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from tfapp.serving.batching_options import PER_MODEL_FILE, BatchingOptions, read
 from tfapp.serving.combining import Combiner
 from tfapp.serving.configs import ModelConfig, read_config
 from tfapp.serving.flags import Flags, StartError, channel_arguments
+from tfapp.serving.grpc_closing import Gate
+from tfapp.serving.http1 import HttpLimits
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.independence import independent_signatures
 from tfapp.serving.loading import LoadOptions
 from tfapp.serving.metrics import Metrics
 from tfapp.serving.monitoring import metrics_path
 from tfapp.serving.observing import LoadRecord, Observer, Observers
+from tfapp.serving.options import ServerOptions
 from tfapp.serving.ports import bound_socket
 from tfapp.serving.prometheus import CONTENT_TYPE
 from tfapp.serving.repository import Repository, RepositoryOptions
@@ -49,7 +52,7 @@ class ModelServer:
         flags: Checked by `check_flags`.
         configs: The models.
         observers: Who is told of requests, batches and loads.
-        rest_tls: Encrypt REST, too, by the flags' SSL config file.
+        options: What is no flag of TensorFlow Serving.
         drain_seconds: Time that requests have to be done once it is closed.
 
     Raises:
@@ -62,11 +65,12 @@ class ModelServer:
         configs: Sequence[ModelConfig],
         *,
         observers: Sequence[Observer] = (),
-        rest_tls: bool = False,
+        options: ServerOptions | None = None,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._flags = flags
         self._configs = configs
+        self._options = options = options or ServerOptions()
         self._drain_seconds = drain_seconds
         try:
             self._metrics_path = metrics_path(flags.monitoring_config_file)
@@ -75,15 +79,18 @@ class ModelServer:
             batching = _batching(flags)
         except ServingError as error:
             raise StartError(error.code, str(error)) from error
-        self._rest_encryption = self._encryption if rest_tls else None
         self._metrics = Metrics() if self._metrics_path else None
         self.observer = Observers([*observers, *([self._metrics] if self._metrics else [])])
         self._scheduler = None if batching is None else BatchScheduler(batching, self.observer)
-        load = functools.partial(_load, flags, session, self.observer, self._scheduler)
+        prepare = functools.partial(
+            _prepare, flags, self.observer, self._scheduler, adaptive=options.adaptive_batching
+        )
+        load = functools.partial(_load, flags, session, self.observer, prepare)
         self.models = Repository(load, _repository_options(flags))
         self._rest: HttpServer | None = None
         self._app: RestApp | None = None
         self._grpc: Any = None
+        self._gate = Gate()
         self._health: Health | None = None
         self._closing = threading.Event()
 
@@ -116,7 +123,7 @@ class ModelServer:
         end = time.monotonic() + self._drain_seconds
         if self._health is not None:
             self._health.stop()
-        rpcs = None if self._grpc is None else self._grpc.stop(self._drain_seconds)
+        rpcs = None if self._grpc is None else self._gate.close(self._grpc, self._drain_seconds)
         if self._rest is not None and self._app is not None:
             self._rest.close(end)
             self._app.close()
@@ -138,6 +145,28 @@ class ModelServer:
             except ServingError as error:
                 log.error("%s: %s", file, error)
 
+    def _make_rest(self) -> tuple[RestApp, HttpServer]:
+        flags, options = self._flags, self._options
+        encrypted = self._encryption if options.rest_tls else None
+        rest = RestOptions(
+            timeout_ms=flags.rest_api_timeout_in_ms,
+            cors=flags.rest_api_enable_cors_support,
+            threads=flags.rest_api_num_threads,
+            check_method=flags.enable_signature_method_name_check,
+            in_loop=not flags.enable_batching,
+            pages=self._pages(),
+            gzip=options.gzip_answers,
+            scheme="https" if encrypted else "http",
+        )
+        app = RestApp(self.models, options=rest, observer=self.observer)
+        server = HttpServer(
+            app,
+            bound_socket("rest_api_port", flags.rest_api_port),
+            limits=HttpLimits(body_bytes=options.body_limit),
+            tls=encrypted.context if encrypted else None,
+        )
+        return app, server
+
     def _pages(self) -> dict[str, Page]:
         metrics = self._metrics
         if metrics is None or self._metrics_path is None:
@@ -154,7 +183,12 @@ class ModelServer:
         arguments = channel_arguments(flags.grpc_channel_arguments)
         self._grpc = make_server(flags.grpc_max_threads, arguments)
         self._health = add_services(
-            self._grpc, self.models, self.models.reload, options=rpc_options, observer=self.observer
+            self._grpc,
+            self.models,
+            self.models.reload,
+            options=rpc_options,
+            observer=self.observer,
+            gate=self._gate,
         )
         for address in grpc_addresses(flags):
             try:
@@ -169,11 +203,7 @@ class ModelServer:
                     " --grpc_socket_path.",
                 ) from error
         if flags.rest_api_port:
-            options = _rest_options(flags, self._pages())
-            self._app = RestApp(self.models, options=options, observer=self.observer)
-            bound = bound_socket("rest_api_port", flags.rest_api_port)
-            tls = None if self._rest_encryption is None else self._rest_encryption.context
-            self._rest = HttpServer(self._app, bound, tls=tls)
+            self._app, self._rest = self._make_rest()
         elif self._metrics_path:
             log.warning("metrics are counted, but nobody can read them: give --rest_api_port")
         self._grpc.start()
@@ -194,7 +224,7 @@ def _load(
     flags: Flags,
     session: Any,
     observer: Observer,
-    scheduler: BatchScheduler | None,
+    prepare: Callable[[Servable], None],
     name: str,
     version: int,
     path: Path,
@@ -210,7 +240,7 @@ def _load(
     finally:
         observer.load(LoadRecord(path, code, time.monotonic() - started))
     try:
-        _prepare(servable, flags, observer, scheduler)
+        prepare(servable)
     except ServingError:
         servable.close()
         raise
@@ -218,7 +248,12 @@ def _load(
 
 
 def _prepare(
-    servable: Servable, flags: Flags, observer: Observer, scheduler: BatchScheduler | None
+    flags: Flags,
+    observer: Observer,
+    scheduler: BatchScheduler | None,
+    servable: Servable,
+    *,
+    adaptive: bool,
 ) -> None:
     """Warms a model up, and lets it run requests together as the flags say."""
     if scheduler is not None:
@@ -231,7 +266,7 @@ def _prepare(
     if flags.enable_model_warmup:
         iterations = max(1, flags.num_request_iterations_for_warmup)
         warm_up(servable, iterations=iterations, observer=observer)
-        if scheduler is None:
+        if adaptive and scheduler is None:
             servable.allow_mixing(independent_signatures(servable, samples(servable)))
             servable.runner = Combiner(servable.name, observer)
 
@@ -254,15 +289,4 @@ def _repository_options(flags: Flags) -> RepositoryOptions:
             retries=flags.max_num_load_retries,
             retry_seconds=flags.load_retry_interval_micros / 1e6,
         ),
-    )
-
-
-def _rest_options(flags: Flags, pages: Mapping[str, Page]) -> RestOptions:
-    return RestOptions(
-        pages=pages,
-        timeout_ms=flags.rest_api_timeout_in_ms,
-        cors=flags.rest_api_enable_cors_support,
-        threads=flags.rest_api_num_threads,
-        check_method=flags.enable_signature_method_name_check,
-        in_loop=not flags.enable_batching,
     )

@@ -17,6 +17,7 @@ from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.servable import AtOnce
+from tfapp.serving.status import ServingError
 
 # Takes the result of a computation, or the error it ended with.
 Done = Callable[[Any], None]
@@ -84,6 +85,8 @@ class Turns:
 def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: Done) -> None:
     try:
         result = computation.finish(values())
+    except ServingError as error:
+        result = computation.explain(error)
     except Exception as error:  # each request is told of its own
         result = error
     done(result)

@@ -82,5 +82,6 @@ def scan(base_path: Path) -> Mapping[int, Path]:
                 folder.name,
                 found[number].name,
             )
-        found[number] = folder
+        # What is told of a version is told of the folder that holds it.
+        found[number] = folder.resolve() if folder.is_symlink() else folder
     return found

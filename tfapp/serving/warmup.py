@@ -5,6 +5,7 @@ Source: TensorFlow Serving, `servables/tensorflow/saved_model_warmup_util.cc`.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator
@@ -78,20 +79,46 @@ def samples(servable: Servable) -> dict[str, list[dict[str, np.ndarray]]]:
     Raises:
         ServingError: `DATA_LOSS`: the file is no TFRecord of `PredictionLog`.
     """
-    file = servable.path / WARMUP_FILE
     found: dict[str, list[dict[str, np.ndarray]]] = {}
-    for record in _records(str(file)) if file.is_file() else ():
-        kind = record.WhichOneof("log_type")
-        if kind == "predict_log":
-            given = record.predict_log.request.inputs
-            inputs = {alias: to_array(proto, alias) for alias, proto in given.items()}
-        elif kind in ("classify_log", "regress_log"):
-            inputs = {"inputs": inference.examples_of(getattr(record, kind).request.input)}
+    for verb, name, request in _requests(servable):
+        if verb == "predict":
+            inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
         else:
-            continue
-        name = getattr(record, kind).request.model_spec.signature_name
-        found.setdefault(name or inference.DEFAULT_SIGNATURE, []).append(inputs)
+            inputs = {"inputs": inference.examples_of(request.input)}
+        found.setdefault(name, []).append(inputs)
     return found
+
+
+def recorded_request(servable: Servable, signature_name: str) -> tuple[str, Any] | None:
+    """Returns the first request of a model's own warm-up that is for a signature.
+
+    Args:
+        servable: The model.
+        signature_name: Of the signature.
+
+    Returns:
+        `predict`, `classify` or `regress`, and the request; None if it has none that can be read.
+    """
+    try:
+        for verb, name, request in _requests(servable):
+            if name == signature_name:
+                return verb, request
+    except ServingError as error:
+        log.debug("%s", error)
+    return None
+
+
+def _requests(servable: Servable) -> Iterator[tuple[str, str, Any]]:
+    """Gives the verb, the signature and the message of each request for one signature."""
+    file = servable.path / WARMUP_FILE
+    if not file.is_file():
+        return
+    for record in itertools.islice(_records(str(file)), MOST_RECORDS):
+        kind = record.WhichOneof("log_type") or ""
+        if kind in ("predict_log", "classify_log", "regress_log"):
+            request = getattr(record, kind).request
+            name = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+            yield kind.removesuffix("_log"), name, request
 
 
 def _records(file: str) -> Iterator[Any]:

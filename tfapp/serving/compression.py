@@ -1,0 +1,32 @@
+"""Answers in gzip for clients who say that they take it.
+
+TensorFlow Serving never compresses an answer, and it takes longer than most models do: who wants
+it for a slow network asks for it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+from tfapp.serving.http1 import HttpAnswer, HttpRequest
+
+_SMALLEST = 1024  # bytes: what goes in one packet anyway gains nothing
+_LEVEL = 1  # the numbers of an answer are hardly smaller at the others, which take much longer
+_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*(?P<quality>[\d.]+)\s*)?(?:,|$)")
+
+
+def is_worth_it(request: HttpRequest, answer: HttpAnswer) -> bool:
+    """Tells whether an answer is to be compressed: the client takes it, and it is not small."""
+    if len(answer.body) < _SMALLEST:
+        return False
+    accepted = request.headers.get(b"accept-encoding", b"").decode("latin-1").lower()
+    found = _GZIP.search(accepted)
+    return found is not None and float(found["quality"] or 1) > 0
+
+
+def compressed(answer: HttpAnswer) -> HttpAnswer:
+    """Returns an answer in gzip."""
+    packed = gzip.compress(answer.body, _LEVEL, mtime=0)
+    added = ((b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
+    return HttpAnswer(answer.status, packed, answer.headers + added)
