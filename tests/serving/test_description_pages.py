@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from urllib.parse import quote, urlencode
 
 import jsonschema
@@ -24,9 +25,13 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfapp.serving.configs import model_configs
+from tfapp.serving.describing import Descriptions
 from tfapp.serving.description_pages import base_url
+from tfapp.serving.docs_page import docs_page, takes
 from tfapp.serving.flags import Flags
 from tfapp.serving.http1 import HttpRequest
+from tfapp.serving.models import ModelSpec, State, VersionStatus
+from tfapp.serving.servable import TensorInfo
 from tfapp.serving.server import ModelServer
 
 NASTY = "<script>alert(1)</script> \"'&{x}"
@@ -360,3 +365,56 @@ def test_what_is_not_loaded_is_told_of(tmp_path):
         assert "<h2>half, version 2</h2>" not in page
     finally:
         server.close()
+
+
+class OneModel:
+    """Models of which one is served."""
+
+    def __init__(self, servable):
+        self.servable = servable
+
+    def names(self):
+        return ["half"]
+
+    def statuses(self, name, version=None):
+        return [VersionStatus(3, State.AVAILABLE)]
+
+    def use(self, spec):
+        return nullcontext(self.servable)
+
+
+def test_requests_are_tried_once_and_only_as_long_as_there_is_time(served, tmp_path):
+    asked = []
+
+    def answer(servable, verb, body):
+        asked.append(verb)
+        return b'{"predictions": [1.0]}'
+
+    with served[0].models.use(ModelSpec("half")) as servable:
+        hurried = Descriptions(OneModel(servable), answer, seconds=0).served()
+        assert not hurried.is_whole
+        assert asked == []
+        assert "No example yet" in docs_page(hurried, "http://localhost")
+        patient = Descriptions(OneModel(servable), answer)
+        assert patient.served().is_whole
+        # Of a signature that takes examples the features are asked for first.
+        assert set(asked) == {"predict", "classify", "regress"}
+        asked.clear()
+        assert patient.served().is_whole
+        assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "said"),
+    [
+        (tf.float32, (None, 2), "list of 2 numbers"),
+        (tf.uint8, (None, 8, None, 1), "list of 8 lists of lists of 1 integer"),
+        (tf.string, (None,), "text"),
+        (tf.int64, (), "integer"),
+        (tf.float32, None, "number, or lists of them"),
+        (tf.bfloat16, (None,), "none: by gRPC only"),
+    ],
+    ids=["matrix", "image", "texts", "scalar", "unknown", "bfloat16"],
+)
+def test_the_json_of_a_row_is_told_in_words(dtype, shape, said):
+    assert takes(TensorInfo("x", "x:0", dtype, shape)) == said

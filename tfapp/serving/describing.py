@@ -8,16 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from tfapp.serving.examples import Example, NoExample, find_example
-from tfapp.serving.models import ModelSpec, State, VersionStatus
+from tfapp.serving.examples import Example, NoExample, Recorded, find_example
+from tfapp.serving.models import ModelSpec, ServedModels, State, VersionStatus, versions_of
 from tfapp.serving.servable import Servable, Signature, TensorInfo
 from tfapp.serving.status import ServingError
+from tfapp.serving.warmup import recorded_requests
 
 # Answers the JSON of a request to a servable by its verb, e.g. `predict`.
 Answer = Callable[[Servable, str, bytes], bytes]
 
 # So long a page may try requests; the rest of them has its turn with the next.
-_SECONDS = 3.0
+_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,18 +114,19 @@ class Descriptions:
         # Those with underscores in front are TensorFlow's own.
         names = [name for name in servable.signatures if not name.startswith("__")]
         names.sort(key=lambda name: (name != "serving_default", name))
-        found = []
+        found, recorded = [], None
         for name in names:
             if name not in known and time.monotonic() < end:
-                known[name] = self._described(servable, servable.signatures[name])
+                recorded = recorded_requests(servable) if recorded is None else recorded
+                known[name] = self._described(servable, servable.signatures[name], recorded)
             found.append(known.get(name) or _untried(servable.signatures[name]))
         return found
 
-    def _described(self, servable: Servable, signature: Signature) -> Described:
+    def _described(self, servable: Servable, signature: Signature, recorded: Recorded) -> Described:
         plain = _untried(signature)
         try:
             example = find_example(
-                servable, signature, lambda verb, body: self._answer(servable, verb, body)
+                servable, signature, recorded, lambda verb, body: self._answer(servable, verb, body)
             )
         except NoExample as reason:
             return Described(plain.name, plain.inputs, plain.outputs, None, str(reason))

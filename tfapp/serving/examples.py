@@ -24,9 +24,10 @@ from tfapp.serving.example_signatures import CLASSIFY, REGRESS
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
 from tfapp.serving.tensors import to_array
-from tfapp.serving.warmup import recorded_request
 
 Arrays = Mapping[str, np.ndarray]
+# Kinds and requests by the names of their signatures.
+Recorded = Mapping[str, tuple[str, Any]]
 # Answers the JSON of a request by its verb, e.g. `predict`.
 Ask = Callable[[str, bytes], bytes]
 
@@ -61,12 +62,13 @@ class NoExample(Exception):
     """No request was found that a signature answers; the text says why."""
 
 
-def find_example(servable: Servable, signature: Signature, ask: Ask) -> Example:
+def find_example(servable: Servable, signature: Signature, recorded: Recorded, ask: Ask) -> Example:
     """Returns a request that a signature answers.
 
     Args:
         servable: The model.
         signature: One of its signatures.
+        recorded: The requests of its warm-up.
         ask: Answers requests to this version.
 
     Raises:
@@ -79,7 +81,7 @@ def find_example(servable: Servable, signature: Signature, ask: Ask) -> Example:
     if not signature.inputs:
         raise NoExample("It has no inputs: ask by gRPC.")
     refusal = ""
-    for verb, document, real in _candidates(servable, signature, ask):
+    for verb, document, real in _candidates(servable, signature, recorded, ask):
         body = orjson.dumps(document)
         try:
             return Example(verb, body, ask(verb, body), real)
@@ -104,11 +106,11 @@ def verb_of(signature: Signature) -> str:
 
 
 def _candidates(
-    servable: Servable, signature: Signature, ask: Ask
+    servable: Servable, signature: Signature, recorded: Recorded, ask: Ask
 ) -> Iterator[tuple[str, Any, bool]]:
     """Gives verbs and bodies to try, the best first, and whether their rows are real."""
-    if recorded := recorded_request(servable, signature.name):
-        verb, request = recorded
+    if signature.name in recorded:
+        verb, request = recorded[signature.name]
         if verb == "predict":
             sent = {name: to_array(proto, name) for name, proto in request.inputs.items()}
             yield from ((verb, document, True) for document in _documents(signature, sent))

@@ -89,23 +89,20 @@ def samples(servable: Servable) -> dict[str, list[dict[str, np.ndarray]]]:
     return found
 
 
-def recorded_request(servable: Servable, signature_name: str) -> tuple[str, Any] | None:
-    """Returns the first request of a model's own warm-up that is for a signature.
-
-    Args:
-        servable: The model.
-        signature_name: Of the signature.
+def recorded_requests(servable: Servable) -> dict[str, tuple[str, Any]]:
+    """Returns requests of a model's own warm-up, as far as they can be read.
 
     Returns:
-        `predict`, `classify` or `regress`, and the request; None if it has none that can be read.
+        By the name of the signature the first that is for it: `predict`, `classify` or `regress`,
+        and the request.
     """
+    found: dict[str, tuple[str, Any]] = {}
     try:
         for verb, name, request in _requests(servable):
-            if name == signature_name:
-                return verb, request
+            found.setdefault(name, (verb, request))
     except ServingError as error:
         log.debug("%s", error)
-    return None
+    return found
 
 
 def _requests(servable: Servable) -> Iterator[tuple[str, str, Any]]:
