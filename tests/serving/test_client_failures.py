@@ -8,18 +8,22 @@ import ssl
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from models_for_tests import BIAS, write_keras
 from ports_for_tests import free_port
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from tfapp.errors import ExitCode
 from tfapp.serving.client import NotServed, Unreachable, connect
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags
+from tfapp.serving.models import State
 from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code, ServingError
 
@@ -188,6 +192,75 @@ def test_outputs_are_chosen_here_where_the_server_does_not_know_the_filter():
         outputs = model_at(port).predict([0.0], outputs=["z"])
     assert {name: value.tolist() for name, value in outputs.items()} == {"z": [2.0]}
     assert json.loads(requests[1].split(b"\r\n\r\n")[1])["output_filter"] == ["z"]
+
+
+def test_what_is_said_before_the_body_was_read_is_told():
+    refusal = http({"error": "too large"}, "413 Content Too Large")
+    with answering(http(METADATA), refusal, refusal) as (port, requests):
+        model = model_at(port)
+        model.metadata()
+        with pytest.raises(ServingError, match=r"^too large$") as caught:
+            model.predict(np.zeros(10_000_000, np.float32))
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+        assert len(requests) == 2
+
+
+class OtherModels(model_service_pb2_grpc.ModelServiceServicer):
+    """Tells of a version whose number is how many requests brought the header."""
+
+    def __init__(self):
+        self.count = 0
+
+    def GetModelStatus(self, request, context):
+        self.count += ("authorization", "Bearer x") in context.invocation_metadata()
+        answer = get_model_status_pb2.GetModelStatusResponse()
+        answer.model_version_status.add(version=self.count, state=State.AVAILABLE)
+        return answer
+
+
+@contextmanager
+def grpc_server(*, secure, client=False):
+    """A model server that has no predictions; gives its port."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(OtherModels(), server)
+    key, chain, roots = (
+        (CERTIFICATES / name).read_bytes() for name in ("server.key", "server.pem", "authority.pem")
+    )
+    if secure:
+        credentials = grpc.ssl_server_credentials([(key, chain)], roots, client)
+        port = server.add_secure_port("localhost:0", credentials)
+    else:
+        port = server.add_insecure_port("localhost:0")
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(None)
+
+
+def test_grpc_checks_a_certificate_shows_its_own_and_sends_headers():
+    ca, own = CERTIFICATES / "authority.pem", ("server.pem", "server.key")
+    certificate = tuple(CERTIFICATES / name for name in own)
+    options = {"ca": ca, "certificate": certificate, "headers": {"Authorization": "Bearer x"}}
+    with grpc_server(secure=True, client=True) as port:
+        with model_at(port, "grpcs", **options) as model:
+            assert [model.status()[0].version for _ in range(2)] == [1, 2]
+        with (
+            model_at(port, "grpcs") as model,
+            pytest.raises(Unreachable, match=r"is not trusted\. Give .*connect\(url, ca=FILE\)"),
+        ):
+            model.status()
+        with model_at(port, "grpcs", ca=ca) as model, pytest.raises(Unreachable):
+            model.status()
+
+
+def test_grpc_that_is_no_model_server_is_told():
+    with (
+        grpc_server(secure=False) as port,
+        model_at(port, "grpc") as model,
+        pytest.raises(Unreachable, match=r"speaks gRPC, but is no model server"),
+    ):
+        model.metadata()
 
 
 def test_headers_are_sent():

@@ -83,8 +83,7 @@ class HttpCalls:
         headers = self._headers if body is None else {**self._headers, **_JSON}
         began = False
         try:
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
+            response = self._send(method, path, body, headers)
             began = True
             return Answer(response.status, response.reason, response.read())
         except TimeoutError as error:
@@ -104,6 +103,17 @@ class HttpCalls:
         except (http.client.HTTPException, OSError) as error:
             self.close()
             raise Unreachable(self._lost(error)) from error
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        try:
+            self._connection.request(method, path, body, headers)
+        except ConnectionError:
+            if self._connection.sock is None:  # it was never there
+                raise
+            # A server that takes no body so large says so, and closes, before it has read it.
+        return self._connection.getresponse()
 
     def _lost(self, error: BaseException) -> str:
         server = self._address.server

@@ -169,6 +169,12 @@ class GrpcModel(ServedModel):
             return Unreachable(f"no machine named {self.address.host!r} is known: {text}")
         if code is Code.DEADLINE_EXCEEDED:
             return failure(code, text, f"{server} did not answer within {self._timeout_s:g} s.")
+        if code is Code.UNAVAILABLE and "CERTIFICATE_VERIFY_FAILED" in text:
+            return Unreachable(
+                f"the certificate of {server} is not trusted. Give the certificate of who signed"
+                " it: connect(url, ca=FILE), or GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=FILE."
+                f" gRPC says: {text}"
+            )
         if code is Code.UNAVAILABLE and _not_grpc(text):
             other = "grpc" if self.address.secure else "grpcs"
             return Unreachable(
