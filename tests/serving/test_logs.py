@@ -230,17 +230,38 @@ def test_lines_of_other_libraries_are_json_too(capsys):
     kept = tf.get_logger().handlers[:]
     with server_log(LogOptions(as_json=True, access=None, quiet=False)):
         tf.get_logger().warning("of TensorFlow")
-        logging.getLogger("uvicorn.error").error("of uvicorn")
+        logging.getLogger("asyncio").error("of asyncio")
         logging.getLogger("grpc._server").warning("of gRPC")
         __import__("warnings").warn("of Python", stacklevel=1)
     assert tf.get_logger().handlers == kept
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["logger"] for line in lines] == [
         "tensorflow",
-        "uvicorn.error",
+        "asyncio",
         "grpc._server",
         "py.warnings",
     ]
+
+
+NATIVE = r"""
+import os, time
+from tfapp.cli import quiet
+
+told = []
+quiet._filter_native_stderr(told.append)
+os.write(2, b"worth \xff reading\nW0000 00:00:17.5 1 kernel.cc:1] OP_REQUIRES failed\n")
+os.write(2, b"\t [[{{node add}}]]\nlast\n")
+while len(told) < 2:
+    time.sleep(0.01)
+print(told)
+"""
+
+
+def test_lines_that_cpp_writes_can_be_logged():
+    command = [sys.executable, "-c", NATIVE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "['worth \ufffd reading', 'last']\n"
+    assert done.stderr == ""
 
 
 # A process of `tfapp serve`.
