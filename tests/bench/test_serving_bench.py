@@ -367,12 +367,12 @@ def test_the_table(bench, capsys, tmp_path):
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[:4] == [
         "grpc: one row a request, gRPC",
-        "asked contender requests/s p10 p90 x tfapp p50 ms p99 ms MB/s client cores server us"
+        "asked contender requests/s p10 p90 x tfapp p50 ms p99 ms client cores server us"
         " start s memory MB remarks",
-        "1 connection grpc-echo (limit) 4,000 4,000 4,000 0.50 1 2 20 0.25 100 4.0 500",
-        "1 connection tfapp 2,000 2,000 2,000 1.00 1 2 10 0.25 100 4.0 500",
+        "1 connection grpc-echo (limit) 4,000 4,000 4,000 0.50 1 2 0.25 100 4.0 500",
+        "1 connection tfapp 2,000 2,000 2,000 1.00 1 2 0.25 100 4.0 500",
     ]
-    assert lines[7] == "32 connections grpc-echo - - - - - - - - - - - failed: not here"
+    assert lines[7] == "32 connections grpc-echo - - - - - - - - - - failed: not here"
     assert lines[9] == "calls: a call in the process, without a server"
     assert lines[10].startswith("asked contender calls/s p10 p90 x servable")
     assert lines[11].startswith("batch 1 numpy (limit) 80,000 80,000 80,000 0.50 1")
@@ -381,6 +381,15 @@ def test_the_table(bench, capsys, tmp_path):
     drawn = (tmp_path / "bars.svg").read_text()
     for said in ("grpc-8: 8 connections", "answers a second", "servable"):
         assert said in drawn
+
+
+def test_large_requests_are_told_in_megabytes(bench, capsys):
+    found = bench(["bodies"], tfapp=dict.fromkeys(POINT, 2000.0))
+    bench_serving_display.show_serving(replace(found, machine=MACHINE), None, quiet=True)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "p99 ms MB/s client cores" in lines[1]
+    # 2,000 requests of 5,000 bytes.
+    assert "1,000 rows, JSON tfapp 2,000 2,000 2,000 1.00 1 2 10 0.25 100 4.0 500" in lines
 
 
 # --- the command, with real servers -------------------------------------------------------------

@@ -262,7 +262,7 @@ def serving_command(
     """Time tfapp serve, FastAPI, KServe, LitServe, and calls of a model.
 
     Each contender is a process of its own that starts a server and asks it; answers are compared
-    with NumPy's. All of it takes about twelve minutes on two cores.
+    with NumPy's. All of it takes about ten minutes on two cores.
     """
     from tfapp.bench.serving.points import find_points
     from tfapp.bench.serving.roster import assign, find_servers

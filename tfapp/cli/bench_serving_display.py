@@ -78,7 +78,7 @@ def _cells(row: Row, point: PointResult) -> tuple[object, ...]:
         None if row.ratio is None else f"{row.ratio:.2f}",
         format_measured(row.p50_ms),
         format_measured(row.p99_ms),
-        format_measured(row.mb_per_second),
+        format_measured(row.mb_per_second) if point.workload == "bodies" else None,
         None if row.client_cores is None else f"{row.client_cores:.2f}",
         format_measured(row.server_us),
         None if started is None else f"{started.seconds:.1f}",
