@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tfapp.bench.roster import BEST_FIT, ROSTER
+from tfapp.bench.serving import files, points
+from tfapp.bench.serving import roster as servers
+from tfapp.bench.serving import targets as serving_targets
 from tfapp.bench.suite import CHECK_STEPS, CNN_TOLERANCE, TOLERANCE
 from tfapp.bench.targets import TARGETS
 from tfapp.bench.workloads import WORKLOADS
@@ -38,3 +41,13 @@ def test_every_target_is_stated():
     for target in TARGETS:
         (row,) = (x for x in section.splitlines() if x.startswith(f"| `{target.contender}` |"))
         assert f" {target.value:g} " in row, target
+
+
+def test_servers_what_they_are_asked_and_what_is_wanted_are_told():
+    section = PAGE.split("## How fast servers answer")[1].split("\n## ")[0]
+    section = " ".join(section.split())
+    for name in (*servers.ROSTER, *points.WORKLOADS):
+        assert f"`{name}`" in section
+    for target in serving_targets.TARGETS:
+        assert f"{target.bound} {target.value:g}" in section
+    assert f"up to {files.TOLERANCE:.0e}".replace("e-0", "e-") in section

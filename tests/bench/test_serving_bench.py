@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import textwrap
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,13 +18,12 @@ from tfapp.bench.serving.results import Load, PointResult, Row, compare
 from tfapp.bench.serving.roster import ROSTER, assign, find_servers, reference_of
 from tfapp.bench.serving.targets import TARGETS, judge
 from tfapp.cli import bench_serving_display
-from tfapp.errors import ExitCode, UnknownName, UsageError
+from tfapp.errors import UnknownName, UsageError
 from tfapp.names import import_object
 from tfapp.timing import turns
 from tfapp.timing.machine import Machine
 from tfapp.timing.process import ContenderFailed
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MACHINE = Machine("a processor", 2, "a system", 0.1, {"tfapp": "1.0"})
 
 
@@ -390,125 +386,3 @@ def test_large_requests_are_told_in_megabytes(bench, capsys):
     assert "p99 ms MB/s client cores" in lines[1]
     # 2,000 requests of 5,000 bytes.
     assert "1,000 rows, JSON tfapp 2,000 2,000 2,000 1.00 1 2 10 0.25 100 4.0 500" in lines
-
-
-# --- the command, with real servers -------------------------------------------------------------
-
-
-def test_real_servers_are_asked(cli, tmp_path):
-    team = ("tfapp", "fastapi", "grpc-echo", "servable", "numpy")
-    words = [word for name in team for word in ("--contender", name)]
-    workloads = [word for name in ("rest", "grpc", "calls") for word in ("--workload", name)]
-    done = cli("bench", "serving", *words, *workloads, "--rounds=1", "--seconds=0.2", "--json")
-    assert done.code == ExitCode.DONE, done.err
-    found = json.loads(done.out)
-    assert found["schema_version"] == 1
-    assert [point["point"] for point in found["points"]] == [
-        point.name for point in POINTS if point.workload in ("rest", "grpc", "calls")
-    ]
-    for point in found["points"]:
-        for row in point["rows"]:
-            if row["contender"] == "fastapi" and ROSTER["fastapi"].missing:
-                assert row["detail"] == "not installed: pip install 'tfapp[bench]'"
-                continue
-            assert row["status"] in ("ok", "limit"), row
-            assert row["per_second"]["median"] > 10
-            assert 0 < row["p50_ms"] <= row["p99_ms"]
-            if point["workload"] != "calls":
-                assert row["server_us"] > 0
-                assert row["started"]["memory_mb"] > 10
-    assert "share of grpc-echo" in [verdict["target"] for verdict in found["targets"]]
-    assert "rest-32 round 1/1" in done.err
-    assert list(tmp_path.iterdir()) == []
-
-
-OWN = """
-    import json
-    import sys
-
-    from tfapp.bench.serving.base import Server
-
-
-    class Mine(Server):
-        def command(self, workload):
-            answer = self.files.answer("row.json").tolist()
-            return sys.executable, "small.py", str(self.rest_port), json.dumps(answer)
-
-
-    class Wrong(Mine):
-        def path(self, model):
-            return "/wrong"
-
-
-    class Absent(Server):
-        def command(self, workload):
-            return sys.executable, "-c", "raise SystemExit('out of luck')"
-"""
-SMALL = """
-    import json
-    import sys
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            answer = json.loads(sys.argv[2])
-            if self.path == "/wrong":
-                answer[0][0] += 0.001
-            body = json.dumps({"predictions": answer}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
-
-
-def test_a_server_of_ones_own_is_asked_and_checked(cli, tmp_path):
-    for name, text in (("own", OWN), ("small", SMALL)):
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-    words = [x for name in ("Mine", "Wrong", "Absent") for x in ("--contender", f"own:{name}")]
-    done = cli("bench", "serving", "--workload=rest", *words, "--rounds=1", "--seconds=0.1")
-    assert done.code == ExitCode.DONE, done.err
-    lines = [" ".join(line.split()) for line in done.out.splitlines()]
-    rows = [line for line in lines if re.match(r"\d+ connections? own:", line)]
-    mine, wrong, absent = (rows[start::3] for start in range(3))
-    assert len(mine) == len(wrong) == len(absent) == 3, done.out
-    assert all("own:Mine" in line and "failed" not in line for line in mine)
-    assert all("failed: WrongAnswer: an answer of shape (1, 10) begins" in x for x in wrong)
-    assert all("its server ended with exit code 1: out of luck" in line for line in absent)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--contender", "fastpi"), "no contender named 'fastpi'. Did you mean 'fastapi'"),
-        (("--workload", "rset"), "no workload named 'rset'. Did you mean 'rest'"),
-        (("--workload", "calls", "--contender", "fastapi"), "fastapi cannot do calls. These can"),
-        (("--rounds", "0"), "0 is not in the range x>=1"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_mistakes_are_answered_at_once(cli, words, said):
-    result = cli("bench", "serving", *words)
-    assert result.code == ExitCode.USAGE
-    assert result.out == ""
-    assert said in result.err
-    assert "started" not in result.err
-
-
-# --- the page ----------------------------------------------------------------------------------
-
-
-def test_the_page_names_contenders_workloads_and_targets():
-    section = PAGE.read_text(encoding="utf-8").split("## How fast servers answer")[1]
-    section = " ".join(section.split("\n## ")[0].split())
-    for name in (*ROSTER, *WORKLOADS):
-        assert f"`{name}`" in section
-    for target in TARGETS:
-        assert f"{target.bound} {target.value:g}" in section
