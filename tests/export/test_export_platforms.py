@@ -182,7 +182,7 @@ def test_litert_in_16_bits_is_refused_before_anything_is_written(digits_run, cli
     [
         (("--batch-size", "0"), "0 is not in the range x>=1"),
         (("--platform", "npu"), "'npu' is not one of 'cpu', 'gpu', 'tpu'"),
-        (("--format", "onxx"), "'onxx' is not one of 'keras', 'tflite'"),
+        (("--format", "onxx"), "'onxx' is not one of 'keras', 'tflite', 'onnx'"),
         (("--precision", "float16"), "'float16' is not one of 'float32'"),
     ],
 )

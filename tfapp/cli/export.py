@@ -18,7 +18,7 @@ Examples:
   tfapp export runs/latest
   tfapp export latest --output saved_models/digits --version 7
   tfapp export latest --platform gpu --precision mixed_float16
-  tfapp export latest --format keras --format tflite
+  tfapp export latest --format keras --format tflite --format onnx
   tfapp export verify saved_models/digits"""
 
 
@@ -107,7 +107,7 @@ def verify(path: Path, as_json: bool, quiet: bool) -> int:
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["keras", "tflite"]),
+    type=click.Choice(["keras", "tflite", "onnx"]),
     multiple=True,
     help="Another format beside the SavedModel. Repeatable.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -226,6 +227,10 @@ def _serve_here(
         load_tensorflow(_native.warning if log_options.as_json else None)
         from tfapp.serving.server import ModelServer
 
+        # What is imported by now stays. Else each model that is unloaded would have all of it
+        # searched for cycles, half a second in which no request is answered.
+        gc.collect()
+        gc.freeze()
         with server_log(log_options) as requests:
             try:
                 server = ModelServer(flags, configs, observers=[requests], options=chosen)

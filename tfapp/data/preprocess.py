@@ -71,8 +71,9 @@ class Preprocess(tf.Module):
         columns = []
         for position, texts in enumerate(self._vocabularies):
             if texts:
-                # Code 0, an unknown text, becomes index -1, for which one_hot gives zeros.
-                columns.append(tf.one_hot(tf.cast(raw[:, position], tf.int32) - 1, texts))
+                # Code 0 is an unknown text, which is left with zeros. As index -1 it would be the
+                # last text in other runtimes, such as ONNX's.
+                columns.append(tf.one_hot(tf.cast(raw[:, position], tf.int32), texts + 1)[:, 1:])
             else:
                 columns.append(scaled[:, position : position + 1])
         return tf.concat(columns, axis=1)

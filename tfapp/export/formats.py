@@ -2,6 +2,7 @@
 
 model.keras     the Keras model alone, over scaled features, to go on training with
 model.tflite    `serving_default` for LiteRT, raw features
+model.onnx      `serving_default` for ONNX Runtime and its like, raw features
 """
 
 from __future__ import annotations
@@ -14,26 +15,46 @@ from textwrap import shorten
 import keras
 import tensorflow as tf
 
-from tfapp.errors import ExportError, UsageError, reason_of
+from tfapp.errors import ExportError, MissingError, UsageError, reason_of
+from tfapp.export.onnx_format import NEEDED, write_onnx
 from tfapp.export.signatures import ServingModule
 from tfapp.export.verification import Check, worst_difference
 from tfapp.models.predictor import Predictor
+from tfapp.names import missing_extra
 
 
 def check_formats(formats: Sequence[str], precision: str) -> None:
-    """Raises `UsageError` for a format that cannot hold a model of this precision."""
+    """Finds out, before anything is written, whether a model can be had in other formats.
+
+    Args:
+        formats: Names in `FORMATS`.
+        precision: Keras dtype policy that the layers compute in.
+
+    Raises:
+        UsageError: One of them cannot hold a model of this precision.
+        MissingError: The packages that write it are not installed.
+    """
     if "tflite" in formats and precision != "float32":
         raise UsageError(
             f"LiteRT has no kernels in 16 bits, and the model would compute in {precision}. Export"
             " it once more for --format tflite, with --precision float32."
         )
+    if "onnx" in formats and precision == "mixed_bfloat16":
+        raise UsageError(
+            "tf2onnx writes layers in bfloat16 partly as float16, which nothing can run. Export"
+            " the model once more for --format onnx, with --precision float32 or mixed_float16."
+        )
+    if "onnx" in formats:
+        for module in NEEDED:
+            if missing := missing_extra(module, "onnx"):
+                raise MissingError(f"--format onnx needs {module}, which is {missing}")
 
 
 def write_format(name: str, folder: Path, module: ServingModule, check: Check) -> float:
     """Writes a model in another format into the folder of its SavedModel.
 
     Args:
-        name: `keras` or `tflite`.
+        name: `keras`, `tflite` or `onnx`.
         folder: The SavedModel.
         module: What is exported.
         check: Real rows and the live model's answers.
@@ -89,4 +110,5 @@ def _write_tflite(folder: Path, module: ServingModule, check: Check) -> float:
 FORMATS: Mapping[str, Callable[[Path, ServingModule, Check], float]] = {
     "keras": _write_keras,
     "tflite": _write_tflite,
+    "onnx": write_onnx,
 }

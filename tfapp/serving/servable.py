@@ -23,6 +23,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tfapp.errors import reason_of
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.status import Code, ServingError
+from tfapp.serving.variables import fill_variables
 
 v1 = tf.compat.v1
 
@@ -30,6 +31,11 @@ v1 = tf.compat.v1
 _load = getattr(v1.saved_model.load, "__wrapped__", v1.saved_model.load)
 
 _CALLS_KEPT = 128  # so that clients who vary `output_filter` do not fill the memory
+
+_PARTS = (
+    "An input or output of this signature is a sparse or ragged tensor, which consists of several"
+    " and has no name in the graph. Write a signature that takes and gives its parts."
+)
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,8 @@ class Servable:
         try:
             return make(options)
         except tf.errors.OpError as error:
+            if "" in (*feeds, *fetches):
+                raise ServingError(Code(error.error_code), f"{error.message}. {_PARTS}") from error
             raise _serving_error(error) from error
 
 
@@ -287,6 +295,7 @@ def load_servable(
     try:
         with session.graph.as_default():
             meta_graph = _load(session, list(tags), str(path))
+        fill_variables(session, meta_graph)
         signatures = {
             key: _signature(key, meta_graph.signature_def[key])
             for key in sorted(meta_graph.signature_def)
