@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tfapp.serving.json_contents import quotes_of_keys
 from tfapp.serving.json_dialect import parse_object, scan, value_text
 from tfapp.serving.json_examples import parse_examples
 from tfapp.serving.json_values import (
@@ -364,6 +366,79 @@ def test_more_dimensions_than_a_tensor_has_are_refused(key, depth):
     assert code == "INVALID_ARGUMENT"
     assert "Encountered list at unexpected level" in text
     assert "a tensor has at most 64 dimensions" in text
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_more_dimensions_than_strings_may_have_are_refused(key):
+    """TensorFlow would end the process."""
+    body = f'{{"{key}": {"[" * 32}"a"{"]" * 32}}}'
+    assert convert(body, x=tf.string)["x"].shape == (1,) * 32
+    code, text = refusal(f'{{"{key}": {"[" * 33}"a"{"]" * 33}}}', x=tf.string)
+    assert code == "INVALID_ARGUMENT"
+    assert "a tensor has at most 32 dimensions" in text
+
+
+@pytest.mark.parametrize("form", ['"instances": [%s]', '"inputs": [%s]', '"inputs": {"x": [%s]}'])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.int64, tf.bool], ids=lambda dtype: dtype.name)
+def test_a_string_among_numbers_takes_no_memory(form, dtype):
+    """NumPy would make each of the numbers as long as the string: 1.6 GB here."""
+    values = ("true," if dtype is tf.bool else "0,") * 20_000
+    document = "{" + form % f'{values}"{"a" * 20_000}"' + "}"
+    tracemalloc.start()
+    try:
+        code, text = refusal(document, x=dtype)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (code, "is not of expected type" in text) == ("INVALID_ARGUMENT", True)
+    assert peak < 20 * 2**20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"instances": [1, "2", 3]}',
+        '{"instances": ["1"]}',
+        '{"signature_name": "a", "instances": [[1, "2"]]}',
+        '{"output_filter": ["y"], "instances": [["1"]]}',
+        '{"inputs": {"x": ["1"]}}',
+        '{"inputs": {"x": [1], "x": ["1"]}}',
+        '{"inputs": "1"}',
+        '{"instances": [{"x": 1}, {"x": "1"}]}',
+        '{"instances": [{"x": 1, "x": "2"}]}',
+        '{"instances": [{"x": "1"}, {}]}',
+        '{"instances": [{"x": 1, "y": 2}, {"x": "1"}]}',
+    ],
+)
+def test_no_string_is_taken_for_a_number_by_counting_quotes(body):
+    with pytest.raises(ServingError):
+        predict_inputs(json.loads(body), inputs(x=tf.float32), quotes=body.count('"'))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"instances": [1, 2]}',
+        '{"signature_name": "a", "output_filter": ["y"], "inputs": {"x": [1, 2]}}',
+        '{"instances": [{"x": 1}, {"x": 2}], "signature_name": ""}',
+        '{"inputs": [1, 2]}',
+        '{"inputs": [1, 2], "more": {"a": ["\\"", "b"]}}',
+    ],
+)
+def test_quotes_are_those_of_keys_where_there_are_no_strings(body):
+    document, count = json.loads(body), body.count('"')
+    assert (quotes_of_keys(document) == count) is ("more" not in document)
+    assert predict_inputs(document, inputs(x=tf.float32), quotes=count).arrays["x"].tolist() == [
+        1,
+        2,
+    ]
+
+
+def test_brackets_without_an_end_are_not_read_to_the_end():
+    body = b'{"a": ' + b"[" * 1_100_000
+    code, text = refusal(body, x=tf.float32)
+    assert code == "INVALID_ARGUMENT"
+    assert text == "JSON Parse error: Terminate parsing due to Handler error. at offset: 1000006"
 
 
 @pytest.mark.parametrize("key", ["instances", "inputs"])

@@ -545,6 +545,37 @@ def test_a_wrong_gzip_body_is_refused(app, body, text, monkeypatch):
     assert (code, text in found) == (400, True)
 
 
+def test_large_bodies_are_read_one_at_a_time(app, monkeypatch):
+    """Each takes many times its size while it is read."""
+    reading, most = [], []
+
+    def parse(body):
+        reading.append(body)
+        most.append(len(reading))
+        time.sleep(0.1)
+        raise ServingError(Code.INVALID_ARGUMENT, reading.pop()[:1].decode())
+
+    monkeypatch.setattr(rest_requests, "parse_object", parse)
+    monkeypatch.setattr(rest_requests, "_LARGE", 100)
+    for size, expected in ((99, 3), (101, 1)):
+        most.clear()
+        body = gzip.compress(b"a" * size)
+        asked = ("POST", f"{HALF}:predict", body, {"content-encoding": "gzip"})
+        answers = send(app, asked, asked, asked)
+        assert [answer.error for answer in answers] == [(400, "a")] * 3
+        assert max(most) == expected
+
+
+def test_a_gzip_body_of_many_members_is_read_in_proportion_to_its_length():
+    few, many = (gzip.compress(b"") * count for count in (10_000, 160_000))
+    seconds = []
+    for body in (few, many):
+        started = time.perf_counter()
+        assert rest_requests.inflate(body) == b""
+        seconds.append(time.perf_counter() - started)
+    assert seconds[1] < 64 * seconds[0], "in proportion it is 16 times"
+
+
 def test_the_limit_of_a_gzip_body_is_100_megabytes():
     assert rest_requests.INFLATED_LIMIT == 100 * 1024 * 1024
     bomb = gzip.compress(b" " * (rest_requests.INFLATED_LIMIT + 1), compresslevel=1)

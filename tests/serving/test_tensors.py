@@ -7,6 +7,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from tfapp.serving.servable import load_servable
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import data_type_name, to_array, write_proto
 
@@ -187,3 +188,45 @@ def test_a_type_without_a_field_is_not_sent():
 def test_types_are_named_as_in_the_protocol():
     assert data_type_name(np.zeros(1, np.float32)) == "DT_FLOAT"
     assert data_type_name(np.array([b"a"], object)) == "DT_STRING"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fields", "shape", "said"),
+    [
+        # Each asks for more than a gigabyte with a few bytes.
+        (tf.float32, {"float_val": [1.0]}, (2**28,), "1 values for a shape of 268435456 elements"),
+        (tf.int8, {}, (2**30, 1), "0 values for a shape of 1073741824 elements"),
+        (tf.string, {"string_val": [b"a" * 1000]}, (10**6,), "1 values for a shape of 1000000"),
+        (tf.string, {}, (2**26,), "0 values for a shape of 67108864 elements"),
+        # TensorFlow would end the process.
+        (tf.string, {"string_val": [b"a"]}, (1,) * 33, "33 dimensions, of at most 32"),
+        (tf.string, {}, (0,) * 64, "64 dimensions, of at most 32"),
+        (tf.float32, {"float_val": [1.0]}, (1,) * 65, "65 dimensions, of at most 64"),
+        (tf.float32, {}, (0, 2**40, 2**40), "array is too big"),
+        (tf.string, {}, (2**40, 2**40, 0), "cannot reshape"),
+    ],
+    ids=["floats", "int8", "long-strings", "strings", "33", "64", "65", "zero-first", "zero-last"],
+)
+def test_a_small_message_cannot_ask_for_a_huge_tensor(dtype, fields, shape, said):
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+
+    with pytest.raises(ServingError, match="tensor parsing error: x") as found:
+        to_array(proto, "x")
+
+    assert said in str(found.value)
+
+
+@pytest.fixture(scope="module")
+def strings(tmp_path_factory):
+    path = written.write_strings(tmp_path_factory.mktemp("strings") / "1")
+    servable = load_servable("strings", 1, path)
+    yield servable
+    servable.close()
+
+
+def test_strings_may_have_32_dimensions(strings):
+    text = np.full((1,) * 32, b"a", object)
+    answer = strings.run(strings.signatures["serving_default"], {"text": text})
+    assert answer["upper_bytes"].shape == (1,) * 32

@@ -193,8 +193,9 @@ class Connection(asyncio.Protocol):
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "Invalid HTTP request.")
-        if not self._in_body and self._received > self._limits.head_bytes and self._arriving:
-            self._refuse(431, f"The head has more than {self._limits.head_bytes} bytes.")
+        if self._arriving and self._received > self._limits.head_bytes:
+            text = f"The head of the request has more than {self._limits.head_bytes} bytes."
+            self._refuse(431, text)
 
     # What the parser calls.
 
@@ -218,6 +219,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Takes a part of the body."""
+        self._received = 0
         self._body.append(piece)
         self._body_bytes += len(piece)
         self._is_too_large(self._body_bytes)
@@ -262,7 +264,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self._received = 0
+        self._received = 0  # bytes since the last that became part of a body
         self._in_body = False
         self._arriving = False
 
@@ -335,7 +337,8 @@ class Connection(asyncio.Protocol):
             return
         if self._arriving:
             if seconds > self._limits.grace_seconds + (self._body_bytes / rate):
-                self._refuse(408, "The request did not arrive in time.")
+                part = "body" if self._in_body else "head"
+                self._refuse(408, f"The {part} of the request took too long to arrive.")
         elif seconds > self._limits.idle_seconds + unsent / rate:
             self._transport.abort() if unsent else self._transport.close()
 

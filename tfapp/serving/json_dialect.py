@@ -31,6 +31,8 @@ _TYPES = {
     dict: "Object", list: "Array", str: "String", int: "Number", float: "Number",
     type(None): "Null",
 }  # fmt: skip
+# Of lists and objects in one another. A megabyte of brackets, and a second; more is no request.
+_DEEPEST = 1_000_000
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -121,6 +123,8 @@ class _Scanner:
             value = self._value()
             if isinstance(value, (dict, list)) and not self._closes(value):
                 opened.append(value)
+                if len(opened) > _DEEPEST:
+                    self._fail("Terminate parsing due to Handler error.")
                 if isinstance(value, dict):
                     keys.append(self._key())
                 continue

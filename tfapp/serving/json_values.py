@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfapp.serving.hints import names_hint
+from tfapp.serving.json_contents import holds_bools, holds_strings, quotes_of_keys
 from tfapp.serving.json_dialect import invalid, misformatted, type_text, value_text
 from tfapp.serving.servable import TensorInfo
 from tfapp.serving.status import Code, ServingError
+from tfapp.serving.tensors import most_dimensions
 
-_MOST_DIMENSIONS = 64  # of a NumPy array
 _INT32 = (-(2**31), 2**31 - 1)
 # Integers a type is read from. The small ones are cut to their size afterwards.
 _RANGES = {
@@ -78,6 +79,7 @@ def predict_inputs(
     inputs: Mapping[str, TensorInfo],
     *,
     may_hold_bools: bool = True,
+    quotes: int | None = None,
     fast: bool = True,
 ) -> PredictInputs:
     """Converts `instances` or `inputs` of a request.
@@ -89,12 +91,15 @@ def predict_inputs(
         inputs: Those of the signature, by alias.
         may_hold_bools: False if neither `true` nor `false` is anywhere in the body: NumPy need
             then not be asked whether some of its numbers were bools.
+        quotes: How many quotation marks the body has. If those of its keys are all, none of its
+            values is a string, and need not be looked at for that.
         fast: Whether NumPy may convert lists as a whole.
 
     Raises:
         ServingError: `INVALID_ARGUMENT`, `UNIMPLEMENTED` for an input type that has no JSON.
     """
-    reader = _Reader(inputs, may_hold_bools, fast)
+    may_hold_strings = quotes is None or quotes != quotes_of_keys(document)
+    reader = _Reader(inputs, may_hold_bools, may_hold_strings, fast)
     if "instances" in document and "inputs" in document:
         raise misformatted(
             document,
@@ -135,9 +140,16 @@ def decode_base64(text: str) -> bytes:
 
 
 class _Reader:
-    def __init__(self, inputs: Mapping[str, TensorInfo], may_hold_bools: bool, fast: bool) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, TensorInfo],
+        may_hold_bools: bool,
+        may_hold_strings: bool,
+        fast: bool,
+    ) -> None:
         self.inputs = inputs
         self.may_hold_bools = may_hold_bools
+        self.may_hold_strings = may_hold_strings
         self.fast = fast
 
     def rows(self, instances: list[Any]) -> dict[str, np.ndarray]:
@@ -193,6 +205,8 @@ class _Reader:
         dtype = info.dtype.name
         if not self.fast or dtype not in _FAST:
             return None
+        if self.may_hold_strings and holds_strings(value):
+            return None
         try:
             array = np.array(value)
         except ValueError:  # not of one shape
@@ -202,7 +216,7 @@ class _Reader:
             return array if kind == "b" else None
         if kind not in ("iuf" if dtype in _FLOATS else "iu"):
             return None
-        if self.may_hold_bools and _holds_bools(value):
+        if self.may_hold_bools and holds_bools(value):
             return None
         if dtype in _FLOATS:
             return _floats(array, dtype)
@@ -273,11 +287,11 @@ def _leaves_of(
         if not inner:
             break
         inner = inner[0]
-    most = _MOST_DIMENSIONS if batched else _MOST_DIMENSIONS - 1
-    if len(dimensions) > most:
+    most = most_dimensions(info.dtype.as_numpy_dtype)
+    if len(dimensions) > (most if batched else most - 1):
         raise invalid(
-            f"Encountered list at unexpected level: {most}; a tensor has at most"
-            f" {_MOST_DIMENSIONS} dimensions"
+            f"Encountered list at unexpected level: {most - (not batched)}; a tensor has at"
+            f" most {most} dimensions"
         )
     leaves: list[Any] = []
     _collect(value, 0, dimensions, info.dtype.name, leaves)
@@ -357,11 +371,6 @@ def _floats(array: np.ndarray, dtype: str) -> np.ndarray:
         return array.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):
         return array.astype(np.float64, copy=False).astype(dtype, copy=False)
-
-
-def _holds_bools(value: Any) -> bool:
-    # NumPy silently makes numbers of bools that stand among numbers.
-    return any(type(leaf) is bool for leaf in np.array(value, dtype=object).ravel())
 
 
 def _shape(shape: Sequence[int]) -> str:

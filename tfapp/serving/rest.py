@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from tfapp.serving.rest_requests import (
     parse_route,
     plan,
     read,
+    reading,
 )
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
@@ -263,10 +264,13 @@ class RestApp:
 
     def _infer(self, route: Route, request: HttpRequest, record: RequestRecord) -> bytes:
         began, worked = time.perf_counter(), time.thread_time()
-        question = read(route, inflate(request.body) if _is_zipped(request) else request.body)
-        with self._models.use(route.spec) as servable:
-            _note(record, question, servable)
-            computation = plan(question, servable, check_method=self._options.check_method)
+        body = inflate(request.body) if _is_zipped(request) else request.body
+        with ExitStack() as lent:
+            with reading(body):
+                question = read(route, body)
+                servable = lent.enter_context(self._models.use(route.spec))
+                _note(record, question, servable)
+                computation = plan(question, servable, check_method=self._options.check_method)
             result = computation.result(record)
         taken = time.perf_counter() - began
         # Other threads may have had their turns meanwhile.

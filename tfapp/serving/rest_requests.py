@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gzip
+import io
 import re
+import threading
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -25,6 +29,11 @@ from tfapp.serving.models import Models, ModelSpec
 from tfapp.serving.servable import Servable, Signature
 
 INFLATED_LIMIT = 100 * 2**20  # bytes
+
+# The JSON of a large body takes up to forty times its size until it is arrays. Of all that come at
+# a time only one is read.
+_LARGE = 2**22  # bytes
+_ONE_LARGE = threading.Lock()
 
 _OF_VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -90,6 +99,7 @@ class Question(NamedTuple):
         document: The body.
         examples: Serialized `tf.Example`s `[N]`, if they are to be classified or regressed.
         may_hold_bools: Whether `true` or `false` may be anywhere in the body.
+        quotes: How many quotation marks the body has.
     """
 
     route: Route
@@ -97,6 +107,16 @@ class Question(NamedTuple):
     document: dict[str, Any]
     examples: np.ndarray | None
     may_hold_bools: bool
+    quotes: int
+
+
+def reading(body: bytes) -> AbstractContextManager[Any]:
+    """Returns what is to be held from `read` to `plan`: a large body waits for others to be read.
+
+    Args:
+        body: Of the request, inflated.
+    """
+    return _ONE_LARGE if len(body) > _LARGE else nullcontext()
 
 
 def read(route: Route, body: bytes) -> Question:
@@ -107,7 +127,14 @@ def read(route: Route, body: bytes) -> Question:
     """
     document = parse_object(body)
     examples = None if route.action == "predict" else parse_examples(document)
-    return Question(route, signature_name(document), document, examples, _may_hold_bools(body))
+    return Question(
+        route,
+        signature_name(document),
+        document,
+        examples,
+        _may_hold_bools(body),
+        body.count(b'"'),
+    )
 
 
 def plan(
@@ -152,22 +179,16 @@ def inflate(body: bytes) -> bytes:
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is no gzip, not whole, or holds too much.
     """
-    pieces: list[bytes] = []
-    left = INFLATED_LIMIT
     try:
-        while body:
-            inflater = zlib.decompressobj(wbits=31)
-            piece = inflater.decompress(body, left + 1)
-            left -= len(piece)
-            if left < 0:
-                raise invalid(f"The gzip body holds more than {INFLATED_LIMIT} bytes.")
-            if not inflater.eof:
-                raise invalid("The gzip body ends before it is whole.")
-            pieces.append(piece)
-            body = inflater.unused_data
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            inflated = file.read(INFLATED_LIMIT + 1)
+    except EOFError:
+        raise invalid("The gzip body ends before it is whole.") from None
+    except (OSError, zlib.error) as error:
         raise invalid(f"The body is not gzip, as its Content-Encoding says: {error}.") from None
-    return b"".join(pieces)
+    if len(inflated) > INFLATED_LIMIT:
+        raise invalid(f"The gzip body holds more than {INFLATED_LIMIT} bytes.")
+    return inflated
 
 
 def _plan_predict(question: Question, servable: Servable, check_method: bool) -> Computation[bytes]:
@@ -179,13 +200,16 @@ def _plan_predict(question: Question, servable: Servable, check_method: bool) ->
             + signatures_hint(question.signature, servable.signatures)
         )
     _check_has_inputs(signature)
-    inputs = predict_inputs(document, signature.inputs, may_hold_bools=question.may_hold_bools)
+    inputs = predict_inputs(
+        document,
+        signature.inputs,
+        may_hold_bools=question.may_hold_bools,
+        quotes=question.quotes,
+    )
+    filtered = output_filter(document)
+    document.clear()  # of a large body it holds much more than the arrays do
     found = inference.predict(
-        servable,
-        question.signature,
-        inputs.arrays,
-        output_filter(document),
-        check_method=check_method,
+        servable, question.signature, inputs.arrays, filtered, check_method=check_method
     )
     return found.then(functools.partial(predictions_json, rows=inputs.rows))
 

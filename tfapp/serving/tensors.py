@@ -13,7 +13,8 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from tfapp.serving.status import Code, ServingError
 
-_REPEATED_LIMIT = 2**31  # bytes; a message of a few bytes must not ask for all the memory there is
+_REPEATED_LIMIT = 2**28  # bytes; a message of a few bytes must not ask for all the memory there is
+_STRING_BYTES = 24  # of a string in TensorFlow, besides its text
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ _KINDS = (
 _BY_NUMBER = {kind.number: kind for kind in _KINDS}
 _BY_ARRAY = {kind.array: kind for kind in _KINDS}
 _FIELDS = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name
+
+
+def most_dimensions(dtype: Any) -> int:
+    """Returns how many dimensions an array may have that TensorFlow is given.
+
+    It walks through strings with an iterator of NumPy that ends at 32; what it does with more is to
+    end the process.
+
+    Args:
+        dtype: Type of the array's elements.
+    """
+    return 32 if np.dtype(dtype).kind == "O" else 64
 
 
 def to_array(proto: Any, alias: str) -> np.ndarray:
@@ -137,6 +150,8 @@ def _decode(proto: Any) -> np.ndarray:
         name = types_pb2.DataType.Name(proto.dtype) if known else str(proto.dtype)
         raise ValueError(f"dtype {name} cannot be read")
     shape = _shape(proto.tensor_shape)
+    if len(shape) > most_dimensions(kind.array):
+        raise ValueError(f"{len(shape)} dimensions, of at most {most_dimensions(kind.array)}")
     count = math.prod(shape)
     content = proto.tensor_content
     if not content:
@@ -173,12 +188,14 @@ def _values(proto: Any, kind: _Kind) -> np.ndarray:
 def _resized(values: np.ndarray, count: int) -> np.ndarray:
     if len(values) >= count:
         return values[:count]
-    if count * values.dtype.itemsize > _REPEATED_LIMIT:
+    strings = values.dtype == object
+    rest: Any = values[-1] if len(values) else b"" if strings else 0
+    size = _STRING_BYTES + len(rest) if strings else values.dtype.itemsize
+    if (count - len(values)) * size > _REPEATED_LIMIT:
         raise ValueError(f"{len(values)} values for a shape of {count} elements")
     filled = np.empty(count, values.dtype)
     filled[: len(values)] = values
-    rest: Any = b"" if values.dtype == object else 0
-    filled[len(values) :] = values[-1] if len(values) else rest
+    filled[len(values) :] = rest
     return filled
 
 
