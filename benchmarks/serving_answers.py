@@ -11,16 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from serving_load import (
-    Asking,
-    Report,
-    Server,
-    clients_of,
-    folder,
-    models_config,
-    parser,
-    write_version,
-)
+from serving_clients import Asking, clients_of
+from serving_load import Report, Server, folder, models_config, parser, write_version
 
 FACTORS = {"double": 2.0, "triple": 3.0, "minus": -1.0}
 

@@ -16,17 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
-from serving_load import (
-    Asking,
-    Report,
-    Server,
-    clients_of,
-    folder,
-    get,
-    parser,
-    wait_until,
-    write_version,
-)
+from serving_clients import Asking, clients_of
+from serving_load import Report, Server, folder, get, parser, wait_until, write_version
 from tensorflow_serving.apis import prediction_log_pb2
 
 # A version that is broken is tried twice, so that the program does not take minutes.

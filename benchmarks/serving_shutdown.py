@@ -15,20 +15,8 @@ import time
 from typing import Any
 
 import numpy as np
-from serving_load import (
-    COLUMNS,
-    Asking,
-    GrpcClient,
-    Report,
-    RestClient,
-    Server,
-    clients_of,
-    folder,
-    parser,
-    right,
-    wait_until,
-    write_version,
-)
+from serving_clients import Asking, GrpcClient, RestClient, clients_of
+from serving_load import COLUMNS, Report, Server, folder, parser, right, wait_until, write_version
 
 _SLOW_SECONDS = 2.0
 _MOST_SECONDS = 30.0  # Kubernetes kills after so long

@@ -16,17 +16,8 @@ import time
 from collections import Counter
 
 import numpy as np
-from serving_load import (
-    COLUMNS,
-    Asking,
-    Report,
-    RestClient,
-    Server,
-    clients_of,
-    folder,
-    parser,
-    write_version,
-)
+from serving_clients import Asking, RestClient, clients_of
+from serving_load import COLUMNS, Report, Server, folder, parser, write_version
 
 _HEAD_AND_BODY_SECONDS = 40.0  # the limit is 30 s, and is looked at once a second
 _ANSWER_SECONDS = 1.0

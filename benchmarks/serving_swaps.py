@@ -13,16 +13,8 @@ import shutil
 import time
 from pathlib import Path
 
-from serving_load import (
-    Asking,
-    Report,
-    Server,
-    clients_of,
-    folder,
-    parser,
-    wait_until,
-    write_version,
-)
+from serving_clients import Asking, clients_of
+from serving_load import Report, Server, folder, parser, wait_until, write_version
 
 # The first swaps fill the pools that TensorFlow and the allocator keep.
 _SETTLED = 5

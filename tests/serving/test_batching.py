@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tfapp.serving.batching import Batching, BatchScheduler
 from tfapp.serving.batching_options import BatchingOptions, read_batching
+from tfapp.serving.calls import Call
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
-from tfapp.serving.servable import Call
 from tfapp.serving.status import Code, ServingError
 
 TWO = {"threads": 1, "max_batch_size": 4, "max_execution_size": 4}

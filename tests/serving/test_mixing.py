@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tfapp.serving.calls import Call
 from tfapp.serving.combining import Combiner
 from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import MOST_ROWS, mixing_key
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
-from tfapp.serving.servable import Call
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.turns import Turns
 

@@ -6,6 +6,7 @@ import pytest
 from programs_for_tests import program
 
 load = program("serving_load")
+clients = program("serving_clients")
 answers = program("serving_answers")
 broken_versions = program("serving_broken_versions")
 hostile = program("hostile_requests")
@@ -65,8 +66,8 @@ def test_an_answer_that_is_not_right_is_found(server, capsys):
 
 
 def test_a_version_that_was_not_there_is_found(server):
-    client = load.RestClient(server.rest, "double")
-    asking = load.Asking(client, 0, allowed=lambda: {2}, limit=1)
+    client = clients.RestClient(server.rest, "double")
+    asking = clients.Asking(client, 0, allowed=lambda: {2}, limit=1)
     asking.run()
     assert (asking.answered, len(asking.wrong)) == (0, 1)
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from tfapp.errors import reason_of
 from tfapp.serving.batching_options import BatchingOptions
+from tfapp.serving.calls import AtOnce, Call, execute
 from tfapp.serving.mixing import Arrays, join, split
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
-from tfapp.serving.servable import AtOnce, Call, execute
 from tfapp.serving.status import Code, ServingError
 
 log = logging.getLogger(__name__)

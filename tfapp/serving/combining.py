@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfapp.serving.calls import AtOnce, Call
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
-from tfapp.serving.servable import AtOnce, Call
 
 
 @dataclass(eq=False, slots=True)

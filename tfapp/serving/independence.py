@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tfapp.serving.calls import Call, execute
 from tfapp.serving.mixing import Arrays, join
-from tfapp.serving.servable import Call, Servable, Signature, execute
+from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
 
 _ROWS = 6

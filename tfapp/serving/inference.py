@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from tfapp.serving.calls import Call
 from tfapp.serving.example_signatures import (
     CLASSIFY,
     PREDICT,
@@ -27,7 +28,7 @@ from tfapp.serving.example_signatures import (
 )
 from tfapp.serving.hints import explain, signatures_hint
 from tfapp.serving.observing import RequestRecord
-from tfapp.serving.servable import Call, Servable, Signature
+from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import to_array
 

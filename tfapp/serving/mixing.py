@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from tfapp.serving.calls import Call, execute
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
-from tfapp.serving.servable import Call, execute
 from tfapp.serving.status import Code, ServingError
 
 Arrays = Sequence[np.ndarray]

@@ -13,10 +13,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from tfapp.serving.calls import AtOnce
 from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
-from tfapp.serving.servable import AtOnce
 from tfapp.serving.status import ServingError
 
 # Takes the result of a computation, or the error it ended with.
