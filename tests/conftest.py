@@ -41,7 +41,7 @@ def cli(
 ) -> Callable[..., Result]:
     """Runs `tfapp ...` in this process, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-cache")))
 
     def run(*words: str | Path) -> Result:
         capfd.readouterr()

@@ -26,6 +26,7 @@ from tfapp.serving.client import NotServed, TensorInfo, connect
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags
 from tfapp.serving.models import State
+from tfapp.serving.repository import Repository
 from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code, ServingError
 
@@ -200,12 +201,27 @@ def test_what_is_not_served_is_told_with_what_is(ask):
         ask("kears").predict([[1.0, 2.0]])
     assert (one.value.code, one.value.exit_code) == (Code.NOT_FOUND, ExitCode.MISSING)
     if "http" in ask("half").url:
-        assert "Did you mean 'keras'? Served: half, keras, module," in str(one.value)
-    with pytest.raises(NotServed, match=r"Specific\(half, 2\)\. Versions: 3 AVAILABLE, 1 AVAIL"):
+        assert "Did you mean 'keras'?" in str(one.value)
+    with pytest.raises(NotServed, match=r"Specific\(half, 2\)\. Versions of half .*: 1, 3\.$"):
         ask("half", "/versions/2").predict([[1.0]])
     with pytest.raises(ServingError, match="Unrecognized servable version label: old") as caught:
         ask("half", "/labels/old").predict([[1.0]])
     assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_what_the_server_does_not_tell_is_asked_for(ask, monkeypatch):
+    """TensorFlow Serving says no more than that something is not there."""
+    monkeypatch.setattr(Repository, "acquire", bare_refusal)
+    with pytest.raises(NotServed, match=r"Specific\(half, 2\)\. Versions: 3 AVAILABLE, 1 AVAIL"):
+        ask("half", "/versions/2").predict([[1.0]])
+    if "http" in ask("half").url:
+        with pytest.raises(NotServed, match=r"Did you mean 'keras'\? Served: half, keras, module,"):
+            ask("kears", "/versions/2").predict([[1.0, 2.0]])
+
+
+def bare_refusal(repository, spec):
+    asked = f"Specific({spec.name}, {spec.version})"
+    raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
 
 
 def test_a_mistake_in_a_request_is_told_before_or_by_the_server(ask):

@@ -276,7 +276,11 @@ def test_mistakes_of_the_command(cli, exported, tmp_path):
         port = url.split(":")[2].split("/")[0]
         cases = [
             ((url + "x",), ExitCode.MISSING, "Servable not found for request: Latest(mx). Did you"),
-            ((url + "/versions/9",), ExitCode.MISSING, "Specific(m, 9). Versions: 1 AVAILABLE"),
+            (
+                (url + "/versions/9",),
+                ExitCode.MISSING,
+                "Specific(m, 9). Versions of m that answer: 1.\n",
+            ),
             ((by_grpc + "x",), ExitCode.MISSING, "Servable not found for request: Latest(mx)"),
             ((url, "--step", "3"), ExitCode.USAGE, f"step 3 is of a run; {url} serves what was"),
             ((f"http://localhost:{port}/m",), ExitCode.USAGE, "the path /m names no model; type"),

@@ -372,16 +372,16 @@ def test_one_saved_model_is_served_alone(replaced, base, tmp_path):
     assert folders == {"1": tmp_path / "mine"}
     again = replaced(tmp_path / "mine", "--model_name=other")[1]
     assert again == path, "the real server cannot clean up: its folder is the same each time"
-    assert path.is_relative_to(tmp_path / "cache"), path
+    assert path.is_relative_to(cache_of(tmp_path)), path
     replaced("counter/1")
-    assert len(list((tmp_path / "cache" / "tfapp" / "serve").iterdir())) == 2
+    assert len(list((cache_of(tmp_path) / "tfapp" / "serve").iterdir())) == 2
 
 
 def test_a_saved_model_is_served_without_a_home_to_write_to(replaced, base, tmp_path, monkeypatch):
-    (tmp_path / "cache").touch()  # no folder can be made in it
+    cache_of(tmp_path).touch()  # no folder can be made in it
     flags, path, folders = replaced("counter/1")
     assert (flags["model_name"], folders) == ("counter", {"1": base / "1"})
-    assert not path.is_relative_to(tmp_path / "cache")
+    assert not path.is_relative_to(cache_of(tmp_path))
     shutil.rmtree(path)
 
 
@@ -404,6 +404,11 @@ def test_the_newest_export_of_a_run_is_served(replaced, digits_run, tmp_path, mo
 def taken():
     with socket.create_server(("", 0)) as found:
         yield found.getsockname()[1]
+
+
+def cache_of(folder):
+    """Returns the folder of caches that `cli` sets."""
+    return folder.with_name(f"{folder.name}-cache")
 
 
 def refused(result, code, *said):

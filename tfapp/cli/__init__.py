@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write a page about a run, or several side by side.",
     "export": "Write a run's model as the next numbered SavedModel.",
     "serve": "Serve models as TensorFlow Serving does, by REST and gRPC.",
-    "bench": "Measure how fast training and searching are, beside other ways to do the same.",
+    "bench": "Measure how fast training, searching and serving are, beside others.",
     "compare": "Run a program on several engines and compare every step.",
     "data": "List, show and prepare data sets.",
     "models": "List and show models.",

@@ -54,7 +54,7 @@ Examples:
   tfapp bench memory"""
 )
 def bench() -> None:
-    """Measure how fast training, searching and serving are, beside other ways to do the same."""
+    """Measure how fast training, searching and serving are, beside others."""
 
 
 @bench.command(

@@ -39,3 +39,11 @@ def failure(code: Code, text: str, hint: str = "") -> ServingError:
     """
     message = f"{text.rstrip('.')}. {hint}" if hint else text
     return NotServed(message) if code is Code.NOT_FOUND else ServingError(code, message)
+
+
+def wants_hint(code: Code, text: str) -> bool:
+    """Tells whether an error does not say yet what there is instead.
+
+    TensorFlow Serving never does, and ends without a full stop; `tfapp serve` does.
+    """
+    return code is Code.NOT_FOUND and not text.endswith(".")

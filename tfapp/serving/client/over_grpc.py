@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfapp.serving.client.address import Address
-from tfapp.serving.client.failures import Unreachable, failure
+from tfapp.serving.client.failures import Unreachable, failure, wants_hint
 from tfapp.serving.client.served import DEFAULT_SIGNATURE, PAUSES_S, Example, ServedModel
 from tfapp.serving.client.signatures import Metadata, SignatureInfo, read_metadata
 from tfapp.serving.client.values import Array, feature_values
@@ -183,7 +183,7 @@ class GrpcModel(ServedModel):
             )
         if code is Code.UNIMPLEMENTED and text == "Method not found!":
             return Unreachable(f"{server} speaks gRPC, but is no model server: {text}")
-        return failure(code, text, self._hint() if code is Code.NOT_FOUND else "")
+        return failure(code, text, self._hint() if wants_hint(code, text) else "")
 
     def _hint(self) -> str:
         if self.address.version is None:

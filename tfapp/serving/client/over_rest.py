@@ -10,7 +10,7 @@ import numpy as np
 
 from tfapp.errors import UsageError, did_you_mean
 from tfapp.serving.client.address import Address
-from tfapp.serving.client.failures import NotServed, Unreachable, failure
+from tfapp.serving.client.failures import NotServed, Unreachable, failure, wants_hint
 from tfapp.serving.client.http_calls import Answer, HttpCalls
 from tfapp.serving.client.served import DEFAULT_SIGNATURE, Example, ServedModel
 from tfapp.serving.client.signatures import Metadata, SignatureInfo, read_metadata
@@ -121,8 +121,8 @@ class RestModel(ServedModel):
         if answer.status == 200:
             return content
         code = _CODES.get(answer.status, Code.UNKNOWN)
-        hint = self._hint() if code is Code.NOT_FOUND else ""
-        raise failure(code, str(content["error"]), hint)
+        text = str(content["error"])
+        raise failure(code, text, self._hint() if wants_hint(code, text) else "")
 
     def _hint(self) -> str:
         """Tells what there is instead, where the server tells that."""
