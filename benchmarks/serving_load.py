@@ -193,14 +193,13 @@ class Report:
 
 
 def parser(doc: str, **seconds_or_counts: int) -> argparse.ArgumentParser:
-    """Returns a parser with options of these names and defaults, `--seed`, and `--flag`.
+    """Returns a parser with options of these names and defaults, and `--flag`.
 
     What is given with `--flag` goes to the server as it is.
     """
     made = argparse.ArgumentParser(description=doc.splitlines()[0])
     for name, default in seconds_or_counts.items():
         made.add_argument(f"--{name}", type=int, default=default)
-    made.add_argument("--seed", type=int, default=0)
     made.add_argument(
         "--flag", action="append", default=[], help="of the server, e.g. --flag=--enable_batching"
     )

@@ -143,7 +143,7 @@ def test_a_batch_ends_where_more_rows_would_not_help():
 
 def combined(model: Model, count: int, *, at_once: int = 1) -> list:
     """Asks from so many threads while one run is held up, and lets it go when all wait."""
-    combiner = Combiner("model", model, at_once=at_once)
+    combiner = Combiner("model", model, at_once=at_once, quick_seconds=0)
     model.gate.clear()
     with ThreadPoolExecutor(count) as pool:
         futures = []
@@ -184,10 +184,30 @@ def test_as_many_run_at_once_as_there_are_cores():
     assert sum(len(b.rows) for b in model.batches) == 3
 
 
+def test_threads_of_a_quick_model_do_not_wait_for_one_another():
+    model, seconds = Model(), [0.0]
+    call = Call(("x:0",), ("y:0",), lambda x: time.sleep(seconds[0]) or model._execute(x),
+                declared=True, mixable=True)  # fmt: skip
+    combiner = Combiner("model", model, at_once=1, quick_seconds=0.05)
+    x = [np.zeros((1, 1))]
+
+    def ask_at_once() -> int:
+        before = len(model.batches)
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda _: combiner.run(call, x, None), range(6)))
+        return len(model.batches) - before
+
+    combiner.run(call, x, None)
+    assert ask_at_once() == 0
+    seconds[0] = 0.1
+    ask_at_once()
+    assert ask_at_once() > 0, "it is not quick any more"
+
+
 @pytest.mark.parametrize("mixable", [True, False])
 def test_many_threads_get_their_own_answers(mixable):
     model = Model(mixable=mixable)
-    combiner = Combiner("model", model)
+    combiner = Combiner("model", model, quick_seconds=0)
 
     def one(number: int) -> bool:
         x = np.full((number % 4 + 1, 3), number, np.float32)
@@ -200,7 +220,7 @@ def test_many_threads_get_their_own_answers(mixable):
 
 def test_a_failure_that_nobody_foresaw_reaches_all_and_nobody_hangs():
     model = Model()
-    combiner = Combiner("model", model, at_once=1)
+    combiner = Combiner("model", model, at_once=1, quick_seconds=0)
 
     def broken(x):
         model.gate.wait(30)

@@ -1,11 +1,13 @@
 """Requests of several threads computed together while the cores are busy.
 
 Nobody waits for company: what finds a free core runs at once. What comes while all are busy is run
-by one thread, together, as soon as one is free.
+by one thread, together, as soon as one is free. Of a model that is quick each request runs by
+itself: to wait for one another would take its threads longer.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,6 +19,10 @@ import numpy as np
 from tfapp.serving.calls import AtOnce, Call
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
+
+_QUICK_SECONDS = 0.001
+_UNKNOWN = (math.inf, math.inf)
+_CALLS_KEPT = 256
 
 
 @dataclass(eq=False, slots=True)
@@ -39,14 +45,23 @@ class Combiner:
         model: Its name.
         observer: Is told of batches.
         at_once: How many batches of one kind are run at a time; the number of cores if None.
+        quick_seconds: Up to which time a request is quick.
     """
 
     def __init__(
-        self, model: str, observer: Observer | None = None, *, at_once: int | None = None
+        self,
+        model: str,
+        observer: Observer | None = None,
+        *,
+        at_once: int | None = None,
+        quick_seconds: float = _QUICK_SECONDS,
     ) -> None:
         self._model = model
         self._observer = observer or Observer()
         self._at_once = at_once or os.cpu_count() or 1
+        self._quick_seconds = quick_seconds
+        # What the last request of a call took, and the less of it and the one before.
+        self._seconds: dict[Call, tuple[float, float]] = {}
         self._alone = AtOnce()
         self._lock = threading.Lock()
         self._lanes: dict[Hashable, _Lane] = {}
@@ -60,8 +75,8 @@ class Combiner:
             ServingError: As `execute`.
         """
         key = mixing_key(call, arrays)
-        if key is None:
-            return self._alone.run(call, arrays, record)
+        if key is None or self._seconds.get(call, _UNKNOWN)[1] < self._quick_seconds:
+            return self._run_alone(call, arrays, record)
         mine = _Waiting(arrays, record, time.perf_counter())
         with self._lock:
             lane = self._lanes.setdefault(key, _Lane())
@@ -83,11 +98,27 @@ class Combiner:
         assert mine.result is not None
         return mine.result
 
+    def _run_alone(
+        self, call: Call, arrays: Arrays, record: RequestRecord | None
+    ) -> Sequence[np.ndarray]:
+        began = time.perf_counter()
+        values = self._alone.run(call, arrays, record)
+        self._remember(call, time.perf_counter() - began)
+        return values
+
+    def _remember(self, call: Call, seconds: float) -> None:
+        if len(self._seconds) >= _CALLS_KEPT:  # clients choose outputs, so there may be many
+            self._seconds.clear()
+        # One slow one is an accident: another thread had its turn.
+        self._seconds[call] = seconds, min(seconds, self._seconds.get(call, (seconds,))[0])
+
     def _run(self, call: Call, batch: Sequence[_Waiting]) -> None:
+        began = time.perf_counter()
         try:
             results = run_mixed(call, batch, self._model, self._observer)
             for waiting, result in zip(batch, results, strict=True):
                 waiting.result = result
+            self._remember(call, (time.perf_counter() - began) / len(batch))
         finally:
             for waiting in batch[1:]:
                 waiting.wake.release()
