@@ -20,6 +20,7 @@ from tfapp.serving import rest_requests
 from tfapp.serving.http1 import HttpRequest
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.models import ModelSpec, State, VersionStatus
+from tfapp.serving.observing import Observer
 from tfapp.serving.ports import bound_socket
 from tfapp.serving.rest import RestApp, RestOptions
 from tfapp.serving.servable import Servable, load_servable
@@ -661,6 +662,23 @@ def test_what_nobody_foresaw_is_500_and_logged(models, caplog):
 
     assert answer.error == (500, "KeyError: 'unforeseen'")
     assert "GET /v1/models/half failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "INVALID_ARGUMENT"), (408, "DEADLINE_EXCEEDED"),
+                         (413, "RESOURCE_EXHAUSTED"), (503, "UNAVAILABLE")],
+)  # fmt: skip
+def test_what_is_no_request_is_told_of_too(models, status, code):
+    told = []
+
+    class Seen(Observer):
+        def request(self, record):
+            told.append((record.api, record.code.name, record.message))
+
+    answer = RestApp(models, observer=Seen()).refuse(status, "why")
+
+    assert (answer.status, json.loads(answer.body)) == (status, {"error": "why"})
+    assert told == [("", code, "why")]
 
 
 @pytest.mark.parametrize(

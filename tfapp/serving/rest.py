@@ -52,6 +52,10 @@ _HTTP = {
     Code.CANCELLED: 499, Code.UNIMPLEMENTED: 501, Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }  # fmt: skip
+_REFUSED = {
+    408: Code.DEADLINE_EXCEEDED, 413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL,
+    503: Code.UNAVAILABLE,
+}  # fmt: skip
 _JSON = ((b"content-type", b"application/json"),)
 _PLAIN = ((b"content-type", b"text/plain"),)
 _CORS = (
@@ -148,7 +152,9 @@ class RestApp:
             reply(HttpAnswer(404, b"Not Found\n", _PLAIN))
 
     def refuse(self, status: int, text: str) -> HttpAnswer:
-        """Returns the answer to what is no request."""
+        """Returns the answer to what is no request, and tells of it."""
+        code = _REFUSED.get(status, Code.INVALID_ARGUMENT)
+        self._observer.request(RequestRecord("REST", "", code=code, message=text))
         return HttpAnswer(status, error_json(text), self._headers)
 
     def close(self) -> None:
