@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,11 +18,15 @@ import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
+from models_for_tests import write_half_plus_two
+from ports_for_tests import free_port
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfapp.serving.flags import Flags
-from tfapp.serving.server import DRAIN_SECONDS
+from tfapp.serving.configs import configs_of
+from tfapp.serving.flags import Flags, parse_flags
+from tfapp.serving.server import DRAIN_SECONDS, ModelServer
+from tfapp.serving.text_protos import new_message
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
@@ -30,25 +35,6 @@ CONFIGS = ("models", "batching", "monitoring")
 MOUNTED = "/etc/model-server"
 KUBERNETES = ("1.27", "1.37")
 
-Kind = descriptor_pb2.FieldDescriptorProto
-INT64, STRING, BOOL = (f".google.protobuf.{kind}Value" for kind in ("Int64", "String", "Bool"))
-# Messages that the package tensorflow-serving-api lacks.
-# Source: `session_bundle_config.proto` and `monitoring_config.proto` of TensorFlow Serving.
-MESSAGES = {
-    "BatchingParameters": {
-        "max_batch_size": INT64,
-        "batch_timeout_micros": INT64,
-        "max_enqueued_batches": INT64,
-        "num_batch_threads": INT64,
-        "thread_pool_name": STRING,
-        "allowed_batch_sizes": [Kind.TYPE_INT64],
-        "pad_variable_length_inputs": Kind.TYPE_BOOL,
-        "enable_large_batch_splitting": BOOL,
-        "max_execution_batch_size": INT64,
-    },
-    "PrometheusConfig": {"enable": Kind.TYPE_BOOL, "path": Kind.TYPE_STRING},
-    "MonitoringConfig": {"prometheus_config": ".t.PrometheusConfig"},
-}
 # Source: TensorFlow Serving's metrics, with the labels of each; `le` is of the buckets.
 METRICS = {
     ":tensorflow:serving:request_count": {"model_name", "status"},
@@ -71,30 +57,6 @@ def found(kind):
     return [d for path in MANIFESTS for d in documents(path) if d["kind"] == kind]
 
 
-def message(name):
-    pool = descriptor_pool.DescriptorPool()
-    wrappers = descriptor_pb2.FileDescriptorProto()
-    pool_of_all = descriptor_pool.Default()
-    pool_of_all.FindFileByName("google/protobuf/wrappers.proto").CopyToProto(wrappers)
-    pool.Add(wrappers)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="t.proto", package="t", syntax="proto3", dependency=[wrappers.name]
-    )
-    for title, of in MESSAGES.items():
-        added = file.message_type.add(name=title)
-        for number, (field, kind) in enumerate(of.items(), start=1):
-            repeated = isinstance(kind, list)
-            each = added.field.add(name=field, number=number)
-            each.label = Kind.LABEL_REPEATED if repeated else Kind.LABEL_OPTIONAL
-            each.type = (
-                Kind.TYPE_MESSAGE if isinstance(kind, str) else kind[0] if repeated else kind
-            )
-            if isinstance(kind, str):
-                each.type_name = kind
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"t.{name}"))()
-
-
 def read(name, empty):
     return text_format.Parse((SERVING / f"{name}.config").read_text(encoding="utf-8"), empty)
 
@@ -108,20 +70,44 @@ def test_the_models_are_listed_as_the_server_reads_them():
 
 
 def test_batching_and_monitoring_are_what_the_server_reads():
-    batching = read("batching", message("BatchingParameters"))
+    batching = read("batching", new_message("BatchingParameters"))
     assert 0 < batching.batch_timeout_micros.value < 10_000
     assert batching.max_batch_size.value == 256, "rows of a request of tfapp predict"
     assert not batching.allowed_batch_sizes or (
         batching.allowed_batch_sizes[-1] == batching.max_batch_size.value
     )
-    monitoring = read("monitoring", message("MonitoringConfig")).prometheus_config
+    monitoring = read("monitoring", new_message("MonitoringConfig")).prometheus_config
     assert (monitoring.enable, monitoring.path) == (True, "/monitoring/prometheus/metrics")
+
+
+def test_the_embedded_server_starts_as_compose_starts_it(tmp_path):
+    write_half_plus_two(tmp_path / "models" / "digits-mlp" / "1")
+    for name in CONFIGS:
+        text = (SERVING / f"{name}.config").read_text(encoding="utf-8")
+        text = text.replace('"/models/', f'"{tmp_path}/models/')
+        (tmp_path / f"{name}.config").write_text(text, encoding="utf-8")
+    (compose,) = documents(SERVING / "compose.yaml")
+    command = compose["services"]["embedded"]["command"]
+    ports = [f"--port={free_port()}", f"--rest_api_port={(rest := free_port())}"]
+    words = [word.replace(MOUNTED, str(tmp_path)) for word in command]
+    flags, others = parse_flags([*words, *ports])
+    server = ModelServer(flags, configs_of(flags), drain_seconds=1)
+    try:
+        assert (server.start(lambda: False), others) == (True, ())
+        url = f"http://localhost:{rest}"
+        body = b'{"instances": [1.0, 2.0]}'
+        with urllib.request.urlopen(f"{url}/v1/models/digits-mlp:predict", body) as answer:
+            assert json.load(answer) == {"predictions": [2.5, 3.0]}
+        with urllib.request.urlopen(f"{url}/monitoring/prometheus/metrics") as answer:
+            assert b"batching_session:wrapped_run_count{} 1\n" in answer.read()
+    finally:
+        server.close()
 
 
 def test_settings_in_comments_may_be_uncommented():
     for name, empty in [
         ("models", model_server_config_pb2.ModelServerConfig()),
-        ("batching", message("BatchingParameters")),
+        ("batching", new_message("BatchingParameters")),
     ]:
         text = (SERVING / f"{name}.config").read_text(encoding="utf-8")
         text_format.Parse(re.sub(r"# (\w+(:| \{) .*)", r"\1", text), empty)

@@ -175,9 +175,10 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def eof_received(self) -> bool:
-        """Keeps the connection for the answer that is owed, if there is one."""
+        """Keeps the connection for the answer that is owed, if there is one; not so with TLS."""
         self._ends = True
-        return self._busy or bool(self._waiting)
+        owed = self._busy or bool(self._waiting)
+        return owed and self._transport.get_extra_info("sslcontext") is None
 
     def data_received(self, data: bytes) -> None:
         """Takes what came in."""

@@ -68,6 +68,7 @@ _CORS = (
 _SHORT_SECONDS = 0.001
 _UNKNOWN = (_SHORT_SECONDS, _SHORT_SECONDS)
 _SHORT_BYTES = 2**16
+_PATHS_KEPT = 4096
 # So long a short one may take among busy threads. A longer one waits for something.
 _CROWDED_SECONDS = 0.02
 
@@ -286,6 +287,8 @@ class RestApp:
         return result
 
     def _remember(self, path: str, seconds: float) -> None:
+        if len(self._seconds) >= _PATHS_KEPT:  # one model may be asked by paths of many spellings
+            self._seconds.clear()
         # Two slow ones are remembered for some time: the next may be as slow. One alone is an
         # accident: another process had its turn.
         last, most = self._seconds.get(path, (seconds, 0.0))
