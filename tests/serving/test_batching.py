@@ -182,8 +182,8 @@ def test_rows_of_other_shapes_fail_together_unless_they_are_padded(pool):
                 as caught:  # fmt: skip
             future.result(20)
         assert caught.value.code is Code.FAILED_PRECONDITION
-    assert padded.runs[1].tolist() == [[1.0, 2.0], [3.0, 3.0], [4.0, 3.0]]
     assert filled[0].result(20)[0].tolist() == [[2.0, 4.0]]
+    assert padded.runs[1].tolist() == [[1.0, 2.0], [3.0, 3.0], [4.0, 3.0]]
     # As TensorFlow Serving does, answers keep the shape of the batch.
     assert filled[1].result(20)[0].tolist() == [[6.0, 6.0], [8.0, 6.0]]
 

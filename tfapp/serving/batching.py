@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -131,14 +132,15 @@ class BatchScheduler:
         with self._changed:
             _check_room(queue, rows)
             was_empty = not queue.batches
-            for piece in _pieces(task, arrays, queue):
+            pieces = _pieces(task, arrays, queue)
+            for piece in pieces:
                 if queue.room() < piece.rows:
                     queue.batches.append(_Batch(time.perf_counter()))
                 queue.batches[-1].pieces.append(piece)
                 queue.batches[-1].rows += piece.rows
             if was_empty:
                 self._queues.append(queue)
-            self._changed.notify()
+            self._changed.notify(len(pieces))
         return task
 
     def _work(self) -> None:
@@ -237,12 +239,8 @@ def _check_room(queue: _Queue, rows: int) -> None:
     options, waiting = queue.options, len(queue.batches)
     room = queue.room()
     capacity = (options.max_enqueued_batches - waiting) * options.max_execution_size + room
-    full = (
-        rows > capacity
-        if options.split
-        else rows > room and waiting >= (options.max_enqueued_batches)
-    )
-    if full:
+    no_more_batches = waiting >= options.max_enqueued_batches
+    if rows > capacity if options.split else rows > room and no_more_batches:
         raise ServingError(
             Code.UNAVAILABLE,
             "The batch scheduling queue to which this task was submitted is full; currently"
@@ -252,20 +250,17 @@ def _check_room(queue: _Queue, rows: int) -> None:
 
 
 def _pieces(task: _Task, arrays: Arrays, queue: _Queue) -> list[_Piece]:
+    """Cuts a request into what the open batch has room for, and whole batches."""
     rows, size = len(arrays[0]), queue.options.max_execution_size
-    begin = 0
-    ends: list[int] = []
-    if queue.options.split and 0 < queue.room() < rows:
-        ends.append(queue.room())
-    while (begin := ends[-1] if ends else 0) < rows:
-        ends.append(min(begin + size, rows))
-    found, begin = [], 0
-    for index, end in enumerate(ends):
-        found.append(_Piece(task, index, [array[begin:end] for array in arrays]))
-        begin = end
-    task.left = len(found)
-    task.results = [None] * len(found)
-    return found
+    first = queue.room() if queue.options.split and 0 < queue.room() < rows else 0
+    ends = [*([first] if first else []), *range(first + size, rows, size), rows]
+    pieces = [
+        _Piece(task, index, [array[begin:end] for array in arrays])
+        for index, (begin, end) in enumerate(pairwise([0, *ends]))
+    ]
+    task.left = len(pieces)
+    task.results = [None] * len(pieces)
+    return pieces
 
 
 def _run(queue: _Queue, batch: _Batch, observer: Observer) -> None:
@@ -286,9 +281,9 @@ def _run(queue: _Queue, batch: _Batch, observer: Observer) -> None:
         error = ServingError(Code.INTERNAL, reason_of(failure))
     taken = time.perf_counter() - began
     waits = [began - piece.task.since for piece in batch.pieces]
+    observer.batch(BatchRecord(queue.model, queue.options.pool_name, rows, waits, size))
     for piece, result, wait in zip(batch.pieces, results, waits, strict=True):
         _deliver(piece, result, error, (wait, taken, size))
-    observer.batch(BatchRecord(queue.model, queue.options.pool_name, rows, waits, size))
 
 
 def _deliver(
