@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import struct
@@ -67,7 +68,7 @@ def answering(*answers, seconds=0.0, context=None, reset=False):
             except OSError:
                 continue
             with connection:
-                requests.append(connection.recv(65536))
+                requests.append(received(connection))
                 time.sleep(seconds)
                 connection.sendall(answer)
                 if reset:
@@ -81,6 +82,18 @@ def answering(*answers, seconds=0.0, context=None, reset=False):
         yield listener.getsockname()[1], requests
     finally:
         listener.close()
+
+
+def received(connection):
+    """Returns a request, whose body may come after its head."""
+    content = connection.recv(65536)
+    head, _, body = content.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    while length and len(body) < int(length[1]):
+        body += (piece := connection.recv(65536))
+        content += piece
+        assert piece, content
+    return content
 
 
 def model_at(port, scheme="http", **options):
