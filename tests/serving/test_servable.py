@@ -5,6 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import models_for_tests as written
 import numpy as np
 import pytest
@@ -189,6 +190,32 @@ def test_an_error_of_the_graph_keeps_its_code_and_text(several, half_plus_two):
     with pytest.raises(ServingError, match="Could not parse example input") as caught:
         run(half_plus_two, {"inputs": np.array([b"\xff"], object)}, None, "regress_x_to_y")
     assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3], ids=["conv1d", "conv2d", "conv3d"])
+def test_a_convolution_is_not_given_what_would_end_the_process(tmp_path, dimensions):
+    """oneDNN's convolutions abort on inputs of another rank instead of refusing them."""
+    size = [4] * dimensions
+    layer = getattr(keras.layers, f"Conv{dimensions}D")(1, 3, padding="same")
+    keras.Sequential([keras.Input((*size, 1), name="x"), layer]).export(
+        str(tmp_path / "1"), verbose=False
+    )
+    servable = load_servable("conv", 1, tmp_path / "1")
+    kernel = np.asarray(layer.kernel).ravel()
+
+    for shape in ([], [2], [1, 2], [1, 2, 3], size, [1, *size], [1, 1, *size, 1]):
+        if len(shape) == dimensions + 2:
+            continue
+        with pytest.raises(ServingError, match=f"input must be {dimensions + 2}-dim") as caught:
+            run(servable, {"x": np.ones(shape, np.float32)})
+        assert caught.value.code is Code.INVALID_ARGUMENT
+    one = np.zeros([1, *size, 1], np.float32)
+    one[(0, *[1] * dimensions, 0)] = 1.0
+    (answer,) = run(servable, {"x": one}).values()
+    # Around a single one stands the kernel, mirrored.
+    np.testing.assert_allclose(answer[(0, *[slice(3)] * dimensions, 0)].ravel(), kernel[::-1])
+    assert len(next(iter(run(servable, {"x": one[:0]}).values()))) == 0
+    servable.close()
 
 
 def test_threads_get_their_own_answers(folder, several):

@@ -26,6 +26,8 @@ class Call:
         fetches: Names of the tensors to compute.
         execute: Takes an array for each feed, gives a value for each fetch.
         declared: Whether these are the inputs and all outputs of a signature.
+        ranks: How many dimensions each feed must have, None for any; empty if the graph itself
+            refuses others.
         mixable: Whether a row of its outputs hangs on the same row of its inputs only, so that
             rows of several requests may be computed together.
     """
@@ -35,6 +37,7 @@ class Call:
     execute: Callable[..., Sequence[Any]]
     declared: bool
     mixable: bool
+    ranks: tuple[int | None, ...] = ()
 
 
 class Runner(Protocol):
@@ -76,6 +79,12 @@ def execute(call: Call, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     Raises:
         ServingError: With the code and text of TensorFlow.
     """
+    for rank, array in zip(call.ranks, arrays, strict=False):
+        if rank not in (None, array.ndim):
+            shape = ",".join(map(str, array.shape))
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"input must be {rank}-dimensional: [{shape}]."
+            )
     try:
         return [_as_array(value) for value in call.execute(*arrays)]
     except tf.errors.OpError as error:

@@ -30,6 +30,7 @@ v1 = tf.compat.v1
 # Without its decorator, which warns that it is deprecated for programs of TensorFlow 2.
 _load = getattr(v1.saved_model.load, "__wrapped__", v1.saved_model.load)
 
+_CONVOLUTIONS = frozenset(("Conv2D", "Conv3D", "DepthwiseConv2dNative"))
 _CALLS_KEPT = 128  # so that clients who vary `output_filter` do not fill the memory
 
 _PARTS = (
@@ -85,6 +86,7 @@ class Servable:
         path: Folder of the SavedModel.
         signatures: Its functions by name.
         session: The session that holds its graph and variables.
+        exact_ranks: Refuse inputs of other numbers of dimensions than the signatures say.
 
     Attributes:
         runner: Decides when calls are run, and with what.
@@ -98,6 +100,8 @@ class Servable:
         path: Path,
         signatures: Mapping[str, Signature],
         session: Any,
+        *,
+        exact_ranks: bool = False,
     ) -> None:
         self.name = name
         self.version = version
@@ -106,6 +110,7 @@ class Servable:
         self.runner: Runner = AtOnce()
         self.graph = session.graph
         self._session = session
+        self._exact_ranks = exact_ranks
         self._mixable: frozenset[str] = frozenset()
         self.call = functools.lru_cache(_CALLS_KEPT)(self._make_call)
 
@@ -193,6 +198,7 @@ class Servable:
             self._make_callable(feeds, fetches),
             declared=outputs == set(fetches),
             mixable=signature.name in self._mixable and outputs.issuperset(fetches),
+            ranks=tuple(map(_rank, signature.inputs.values())) if self._exact_ranks else (),
         )
 
     def _make_callable(
@@ -256,7 +262,8 @@ def load_servable(
         raise ServingError(
             Code.UNKNOWN, f"Cannot load the SavedModel in {path}: {reason_of(error)}."
         ) from error
-    return Servable(name, version, path, signatures, session)
+    exact_ranks = _convolves(meta_graph.graph_def)
+    return Servable(name, version, path, signatures, session, exact_ranks=exact_ranks)
 
 
 def default_session_config() -> Any:
@@ -278,6 +285,20 @@ def _signature(name: str, definition: Any) -> Signature:
         method_name=kept.method_name,
         definition=kept,
     )
+
+
+def _convolves(graph: Any) -> bool:
+    """Tells whether a graph has convolutions.
+
+    With oneDNN they do not look at the number of dimensions of their input: another one than four,
+    or five, ends the process.
+    """
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any(node.op in _CONVOLUTIONS for nodes in bodies for node in nodes)
+
+
+def _rank(info: TensorInfo) -> int | None:
+    return None if info.shape is None else len(info.shape)
 
 
 def _tensor_info(alias: str, info: Any) -> TensorInfo:
