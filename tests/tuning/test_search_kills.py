@@ -263,20 +263,25 @@ def test_a_chief_and_workers_that_know_it_by_its_address(tmp_path, whole, start)
     # A worker that is silent for ten seconds is lost; a chief may be gone for much longer.
     there = place("chief") | {"TFAPP_WAIT_SECONDS": "10"}
     chief = start("search.toml", "--run", "mine", "--role", "chief", **there)
-    one = start("--role", "worker", **place("tuner0"))
-    two = start("--role", "worker", "-q", **place("tuner1"))
-    until(lambda: len(begun(run)) == 2 and in_its_middle(run), chief, one, two)
+    names = ("tuner0", "tuner1")
+    workers = {name: start("--role", "worker", "-q", **place(name)) for name in names}
+    until(lambda: len(begun(run)) == 2 and in_its_middle(run), chief, *workers.values())
     kill(chief)
     chief = start("--resume", "mine", **there)
-    until(lambda: in_its_middle(run, lambda t: t.number > 1 and t.worker == "tuner0"), one, two)
+    later: list[Trial] = []
+    until(
+        lambda: later.extend(in_its_middle(run, lambda trial: trial.number > 1)) or later,
+        *workers.values(),
+    )
     assert (attempts(run)[0], attempts(run)[1]) == ([1], [1]), "they went on without a chief"
-    (taken,) = in_its_middle(run, lambda trial: trial.worker == "tuner0")
-    kill(one)
+    taken = later[0]
+    kill(workers.pop(taken.worker))
+    ((name, left),) = workers.items()
     out, _ = chief.communicate()
     assert chief.returncode == 0, chief.errors.read_text()
-    assert two.wait() == 0, two.errors.read_text()
-    assert two.errors.read_text() == ""
+    assert left.wait() == 0, left.errors.read_text()
+    assert left.errors.read_text() == ""
     assert_ended_as(whole, run)
     assert attempts(run)[taken.number] == [1, 2]
-    assert read_search(run).trials[taken.number].worker == "tuner1"
+    assert read_search(run).trials[taken.number].worker == name
     assert "best val_loss" in out
