@@ -74,8 +74,8 @@ class Combiner:
         Raises:
             ServingError: As `execute`.
         """
-        key = mixing_key(call, arrays)
-        if key is None or self._seconds.get(call, _UNKNOWN)[1] < self._quick_seconds:
+        is_quick = self._seconds.get(call, _UNKNOWN)[1] < self._quick_seconds
+        if is_quick or (key := mixing_key(call, arrays)) is None:
             return self._run_alone(call, arrays, record)
         mine = _Waiting(arrays, record, time.perf_counter())
         with self._lock:

@@ -69,7 +69,9 @@ class Flags:
     )
     rest_api_timeout_in_ms: int = _works(_LISTEN, 30000, "How long a request by REST may compute.")
     rest_api_enable_cors_support: bool = _works(_LISTEN, False, "Let pages of any site ask.")
-    grpc_max_threads: int = _works(_LISTEN, _THREADS, "Requests by gRPC that compute at a time.")
+    grpc_max_threads: int = _works(
+        _LISTEN, _THREADS, "Requests by gRPC that compute at a time; two while they are quick."
+    )
     grpc_channel_arguments: str = _works(_LISTEN, "", "Options of gRPC: key=value,key=value.")
     enable_grpc_healthcheck_service: bool = _works(_LISTEN, False, "Answer grpc.health.v1.")
     enable_serialization_as_tensor_content: bool = _works(

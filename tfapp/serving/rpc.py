@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
 
 from tfapp.serving import inference
 from tfapp.serving.example_signatures import CLASSIFY
+from tfapp.serving.frugal_executor import FrugalExecutor
 from tfapp.serving.grpc_closing import Gate
 from tfapp.serving.models import Models, ModelSpec
 from tfapp.serving.observing import Observer, RequestRecord
@@ -77,20 +78,26 @@ class Health:
 
 
 def make_server(
-    threads: int, channel_arguments: Sequence[tuple[str, str | int]] = ()
+    threads: int,
+    channel_arguments: Sequence[tuple[str, str | int]] = (),
+    *,
+    frugal: bool = True,
 ) -> grpc.Server:
     """Returns a server without services and ports that takes messages of any size.
 
     Args:
         threads: How many requests are worked on at once.
         channel_arguments: Further options of gRPC, which go before ours.
+        frugal: Whether few of the threads do it while requests are quick; not where requests are to
+            wait for one another.
     """
     options: dict[str, str | int] = {
         "grpc.max_send_message_length": _LARGEST_MESSAGE,
         "grpc.max_receive_message_length": _LARGEST_MESSAGE,
         "grpc.so_reuseport": 0,  # else two servers on one port would share the requests
     }
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+    executor = FrugalExecutor if frugal else ThreadPoolExecutor
+    pool = executor(threads, thread_name_prefix="grpc")
     return grpc.server(pool, options=list((options | dict(channel_arguments)).items()))
 
 
@@ -174,10 +181,12 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         began = time.perf_counter()
         record = RequestRecord("GRPC", api, request_bytes=request.ByteSize())
         try:
-            with _errors(context, record):
-                response = work(request, context, record)
-                record.answer_bytes = response.ByteSize()
-                return response
+            response = work(request, context, record)
+            record.answer_bytes = response.ByteSize()
+            return response
+        except Exception as error:
+            record.code, record.message = _code_and_text(error)
+            context.abort(_STATUS[record.code], _limited(record.message))
         finally:
             record.seconds = time.perf_counter() - began
             self._observer.request(record)
@@ -287,19 +296,20 @@ class _Management(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextmanager
-def _errors(context: Any, record: RequestRecord | None = None) -> Iterator[None]:
-    """Ends a request with the code and text of a `ServingError` raised inside."""
+def _errors(context: Any) -> Iterator[None]:
+    """Ends a request with the code and text of an error raised inside."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, ServingError):
-            code, message = error.code, str(error)
-        else:
-            _LOG.exception("a request failed for a reason that is not its own")
-            code, message = Code.INTERNAL, f"{type(error).__name__}: {error}"
-        if record is not None:
-            record.code, record.message = code, message
+        code, message = _code_and_text(error)
         context.abort(_STATUS[code], _limited(message))
+
+
+def _code_and_text(error: Exception) -> tuple[Code, str]:
+    if isinstance(error, ServingError):
+        return error.code, str(error)
+    _LOG.error("a request failed for a reason that is not its own", exc_info=error)
+    return Code.INTERNAL, f"{type(error).__name__}: {error}"
 
 
 def _limited(message: str) -> str:

@@ -181,7 +181,9 @@ class ModelServer:
             health=flags.enable_grpc_healthcheck_service,
         )
         arguments = channel_arguments(flags.grpc_channel_arguments)
-        self._grpc = make_server(flags.grpc_max_threads, arguments)
+        self._grpc = make_server(
+            flags.grpc_max_threads, arguments, frugal=not flags.enable_batching
+        )
         self._health = add_services(
             self._grpc,
             self.models,

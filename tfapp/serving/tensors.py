@@ -169,10 +169,10 @@ def _decode(proto: Any) -> np.ndarray:
 def _shape(proto: Any) -> tuple[int, ...]:
     if proto.unknown_rank:
         raise ValueError("its shape is not known")
-    shape = tuple(dim.size for dim in proto.dim)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"shape {list(shape)} has a negative dimension")
-    return shape
+    shape = [dim.size for dim in proto.dim]
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape {shape} has a negative dimension")
+    return tuple(shape)
 
 
 def _values(proto: Any, kind: _Kind) -> np.ndarray:
