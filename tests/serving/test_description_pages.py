@@ -59,12 +59,22 @@ def write_large(path):
     tf.saved_model.save(module, str(path), {"serving_default": module.add})
 
 
+def write_broken_rows(path):
+    """A model whose export was compared with rows that cannot be read any more."""
+    written.write_half_plus_two(path)
+    (path / "assets.extra").mkdir(exist_ok=True)
+    (path / "assets.extra" / "tfapp_check.npz").touch()
+
+
+OTHERS = {"large": write_large, "broken": write_broken_rows}
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A server of models of many kinds, and its port."""
     folder = tmp_path_factory.mktemp("described")
     config = ModelServerConfig()
-    for place, (name, write) in enumerate((WRITERS | {"large": write_large}).items()):
+    for place, (name, write) in enumerate((WRITERS | OTHERS).items()):
         base = folder / str(place)
         write(base / "3")
         entry = {"name": name, "base_path": str(base), "model_platform": "tensorflow"}
@@ -293,7 +303,7 @@ def test_the_page_is_as_wide_as_its_window_and_asks_nobody_else(served, tmp_path
         seen.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
         assert seen.run("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
         titles = seen.run("[...document.querySelectorAll('h2')].map(title => title.innerText)")
-        assert titles == [f"{name}, version 3" for name in (*WRITERS, "large")]
+        assert titles == [f"{name}, version 3" for name in (*WRITERS, *OTHERS)]
         # Side by side where there is room for it.
         tops = seen.run(
             "[...document.querySelector('.columns').children].map("

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from tfapp.errors import reason_of
 from tfapp.serving.examples import Example, NoExample, Recorded, find_example
 from tfapp.serving.models import ModelSpec, ServedModels, State, VersionStatus, versions_of
 from tfapp.serving.servable import Servable, Signature, TensorInfo
 from tfapp.serving.status import ServingError
 from tfapp.serving.warmup import recorded_requests
+
+log = logging.getLogger(__name__)
 
 # Answers the JSON of a request to a servable by its verb, e.g. `predict`.
 Answer = Callable[[Servable, str, bytes], bytes]
@@ -130,6 +134,12 @@ class Descriptions:
             )
         except NoExample as reason:
             return Described(plain.name, plain.inputs, plain.outputs, None, str(reason))
+        except Exception as error:
+            # What lies in the folder of one model must not take the page from all the others.
+            log.exception("no example for %s of %s", signature.name, servable.path)
+            return Described(
+                plain.name, plain.inputs, plain.outputs, None, f"None was made: {reason_of(error)}"
+            )
         return Described(plain.name, plain.inputs, plain.outputs, example)
 
 
