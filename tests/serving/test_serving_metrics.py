@@ -293,7 +293,9 @@ def test_the_config_file_says_whether_and_where(tmp_path, text, path):
     assert DEFAULT_PATH == "/monitoring/prometheus/metrics"
 
 
-@pytest.mark.parametrize("path", ["metrics", "/v1/metrics", "/models", "/healthz"])
+@pytest.mark.parametrize(
+    "path", ["metrics", "/v1/metrics", "/models", "/healthz", "/docs", "/openapi.json"]
+)
 def test_a_path_that_is_taken_is_refused(tmp_path, path):
     (tmp_path / "m").write_text(f"prometheus_config {{ enable: true path: '{path}' }}")
     with pytest.raises(ServingError, match="the path of prometheus_config") as caught:

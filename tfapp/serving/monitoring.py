@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfapp.serving.description_pages import DESCRIPTION_PATHS
 from tfapp.serving.pages import PATHS
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.text_protos import new_message, read_text_proto
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
+_TAKEN = (*PATHS, *DESCRIPTION_PATHS)
 
 
 def metrics_path(file: str) -> str | None:
@@ -42,10 +44,10 @@ def metrics_path(file: str) -> str | None:
     if not config.enable:
         return None
     path: str = config.path or DEFAULT_PATH
-    if not path.startswith("/") or path.lower().startswith("/v1/") or path in PATHS:
+    if not path.startswith("/") or path.lower().startswith("/v1/") or path in _TAKEN:
         raise ServingError(
             Code.INVALID_ARGUMENT,
             f"{file}: the path of prometheus_config begins with / and is none of the server's own"
-            f" (/v1/…, {', '.join(PATHS)}); found {path!r}. Without a path it is {DEFAULT_PATH}.",
+            f" (/v1/…, {', '.join(_TAKEN)}); found {path!r}. Without a path it is {DEFAULT_PATH}.",
         )
     return path
