@@ -127,6 +127,11 @@ def large_bodies() -> dict[str, bytes]:
         "a million empty lists": b'{"instances": [' + b"[]," * 10**6 + b"[]]}",
         "ragged at the end": b'{"instances": [' + b"[1]," * 10**5 + b"[1, 2]]}",
         "a string among numbers": b'{"instances": [' + b"0," * 10**5 + b'"' + b"a" * 10**5 + b'"]}',
+        "a number among names": b'{"output_filter": [0], "instances": ['
+        + b"0," * 10**5
+        + b'"'
+        + b"a" * 10**5
+        + b'"]}',
         "a string among bools": b'{"signature_name": "bools", "instances": ['
         + b"true," * 10**5
         + b'"'
@@ -156,6 +161,12 @@ def gzip_bodies() -> dict[str, bytes]:
     return {
         "gzip of 110 MB": gzip.compress(b" " * 110 * 2**20, 9),
         "gzip of 3 MB of lists": gzip.compress(lists, 9),
+        "gzip of 30 MB with NaN": gzip.compress(
+            b'{"instances": [' + b"[0.5]," * 5 * 10**6 + b"[NaN]]}", 9
+        ),
+        "gzip of 30 MB with a mistake at its end": gzip.compress(
+            b'{"instances": [' + b"[0.5]," * 5 * 10**6 + b"[0.5] [0.5]]}", 9
+        ),
         "gzip of 100,000 members": gzip.compress(b"") * 10**5,
         "gzip of gzip": gzip.compress(gzip.compress(b'{"instances": [1]}')),
         "gzip cut": gzip.compress(b'{"instances": [1]}')[:-3],

@@ -30,7 +30,9 @@ def answered(body, accept=None, status=200):
     return dict(answer.headers), answer.body
 
 
-@pytest.mark.parametrize("accept", ["gzip", "deflate, gzip;q=0.5, br", "*", "GZIP", "x-gzip"])
+@pytest.mark.parametrize(
+    "accept", ["gzip", "deflate, gzip;q=0.5, br", "*", "GZIP", "x-gzip", "gzip;q=1.000"]
+)
 @pytest.mark.parametrize("size", [1, 100], ids=["short", "long"])
 def test_who_accepts_gzip_gets_it(accept, size):
     headers, body = answered(LONG * size, accept)
@@ -41,7 +43,10 @@ def test_who_accepts_gzip_gets_it(accept, size):
     assert headers[b"content-type"] == b"application/json"
 
 
-@pytest.mark.parametrize("accept", [None, "", "identity", "gzip;q=0", "gzip; q=0.0, br", "gzipped"])
+@pytest.mark.parametrize(
+    "accept",
+    [None, "", "identity", "gzip;q=0", "gzip; q=0.0, br", "gzipped", "gzip;q=1.2.3", "gzip;q=."],
+)
 def test_who_does_not_gets_it_as_it_is(accept):
     headers, body = answered(LONG, accept)
     assert body == LONG

@@ -17,7 +17,7 @@ from tfapp.serving.json_answers import (
     predictions_json,
     regressions_json,
 )
-from tfapp.serving.json_dialect import decimal_text
+from tfapp.serving.json_texts import decimal_text
 from tfapp.serving.status import Code, ServingError
 
 

@@ -12,9 +12,12 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tfapp.serving import json_parsing
 from tfapp.serving.json_contents import quotes_of_keys
-from tfapp.serving.json_dialect import parse_object, scan, value_text
 from tfapp.serving.json_examples import parse_examples
+from tfapp.serving.json_parsing import parse_object, parse_unusual
+from tfapp.serving.json_scanner import scan
+from tfapp.serving.json_texts import value_text
 from tfapp.serving.json_values import (
     decode_base64,
     output_filter,
@@ -189,6 +192,51 @@ def test_scanner_and_orjson_take_the_same_objects(body):
     except orjson.JSONDecodeError:
         return
     assert _typed(scan(body)) == _typed(expected)
+
+
+def _read_or_refused(parse, body):
+    try:
+        return repr(_typed(parse(body)))  # NaN equals itself there
+    except ServingError as error:
+        assert error.code is Code.INVALID_ARGUMENT
+        return "refused"
+
+
+_TOKENS = st.lists(
+    st.sampled_from(
+        ["[", "]", "{", "}", ",", ":", " ", "\n", '"a"', '"NaN, Inf"',
+         '"\\\"Inf"', '"\\ud83d\\ude00"',
+         '"\\ude00"', '"\\ud83d"', "NaN", "-NaN", "Inf", "-Inf", "Infinity", "-Infinity", "1", "-0",
+         "1.5", "1e999", "1E+40", "18446744073709551616", "-9223372036854775809", "9" * 400, "true",
+         "null", "\0", "\x01"]
+    ),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@given(body=_TOKENS | _TOKENS.map('{{"a": [NaN, {}]}} x'.format))
+@settings(max_examples=1000, deadline=None)
+@example(body='{"a": [NaN, "\udcff\udce2"]}')
+@example(body="\ufeff [NaN]")
+@example(body="[" * 5000)
+def test_large_bodies_are_read_and_refused_as_the_scanner_does(body):
+    # Those are read by another parser, since the scanner would take a minute for some.
+    encoded = body.encode("utf-8", "surrogateescape")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_parsing, "_SCANNED", -1)
+        found = _read_or_refused(parse_unusual, encoded)
+    assert found == _read_or_refused(scan, encoded)
+
+
+def test_where_a_large_body_is_wrong_is_told_in_bytes():
+    body = b'{"a": ["\xc3\xa9", NaN, 1' + b", 1" * 2**21 + b" 2]}"
+
+    with pytest.raises(ServingError) as found:
+        parse_object(body)
+
+    offset = body.index(b" 2]") + 1
+    assert str(found.value).startswith("JSON Parse error: ")
+    assert str(found.value).endswith(f" at offset: {offset}")
 
 
 def _typed(value: Any) -> Any:
@@ -432,6 +480,17 @@ def test_quotes_are_those_of_keys_where_there_are_no_strings(body):
         1,
         2,
     ]
+
+
+def test_what_is_no_name_in_the_output_filter_hides_no_string():
+    # A string among numbers would make NumPy write every number as long.
+    body = '{"output_filter": [0], "instances": ["' + "a" * 20_000 + '"' + ", 1" * 10_000 + "]}"
+    tracemalloc.start()
+    with pytest.raises(ServingError, match="is not of expected type: float"):
+        predict_inputs(json.loads(body), inputs(x=tf.float32), quotes=body.count('"'))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20e6
 
 
 def test_brackets_without_an_end_are_not_read_to_the_end():

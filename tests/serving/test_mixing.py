@@ -64,6 +64,25 @@ def in_turns(turns: Turns, computations, *, rounds: int = 1):
     return asyncio.run(ask())
 
 
+def test_who_cannot_be_answered_keeps_nobody_else_from_it(caplog):
+    model, told = Model(), []
+
+    def fail(result) -> None:
+        raise BrokenPipeError("this one")
+
+    async def ask() -> None:
+        turns = Turns(model)
+        for number in range(4):
+            done = fail if number == 2 else told.append
+            turns.add(model.computation([[float(number)]]), RequestRecord("REST", ""), done)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    assert told == [[[0.0]], [[2.0]], [[6.0]]]
+    assert "BrokenPipeError: this one" in caplog.text
+
+
 def test_what_comes_in_one_turn_runs_as_one_batch():
     model = Model()
     computations = [model.computation([[float(i)]] * (i % 3 + 1)) for i in range(9)]

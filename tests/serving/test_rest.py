@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import gzip
 import http.client
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -409,6 +412,12 @@ def test_names_are_decoded_after_the_path_is_divided(app):
         ),
         (
             "POST",
+            f"{HALF}/versions/{'0' * 5000}4:predict",
+            404,
+            "Servable not found for request: Specific(half, 4)",
+        ),
+        (
+            "POST",
             f"{HALF}/versions/9223372036854775807:predict",
             404,
             "Servable not found for request: Specific(half, 9223372036854775807)",
@@ -577,6 +586,37 @@ def test_a_gzip_body_of_many_members_is_read_in_proportion_to_its_length():
     assert seconds[1] < 64 * seconds[0], "in proportion it is 16 times"
 
 
+def test_long_paths_are_not_kept(app):
+    names = ["n" * 60_000 + str(number) for number in range(200)]
+    tracemalloc.start()
+    for name in names:
+        assert ask(app, "GET", f"/v1/models/{name}").status == 404
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 2e6
+
+
+def test_what_is_compressed_does_not_wait_for_threads_that_compute(models):
+    waits = _Waits(models)
+    waits.others = {"many": [VersionStatus(number, State.END) for number in range(100)]}
+    app = RestApp(waits, options=RestOptions(threads=1, gzip=True))
+
+    async def both() -> Any:
+        loop = asyncio.get_running_loop()
+        computed, told = loop.create_future(), loop.create_future()
+        body, accepts = b'{"instances": [[1]]}', {b"accept-encoding": b"gzip"}
+        app.answer(HttpRequest("POST", f"{HALF}:predict", b"", {}, body), computed.set_result)
+        app.answer(HttpRequest("GET", "/v1/models/many", b"", accepts, b""), told.set_result)
+        status = await asyncio.wait_for(told, 30)
+        waits.go_on.set()
+        await computed
+        return status
+
+    status = asyncio.run(both())
+    assert dict(status.headers)[b"content-encoding"] == b"gzip"
+    assert len(json.loads(gzip.decompress(status.body))["model_version_status"]) == 100
+
+
 def test_the_limit_of_a_gzip_body_is_100_megabytes():
     assert rest_requests.INFLATED_LIMIT == 100 * 1024 * 1024
     bomb = gzip.compress(b" " * (rest_requests.INFLATED_LIMIT + 1), compresslevel=1)
@@ -640,6 +680,57 @@ def test_only_requests_known_to_be_short_keep_the_loop(models):
     assert short[0].startswith("tfapp-rest")  # nothing is known of it
     assert threading.current_thread().name in short
     assert all(name.startswith("tfapp-rest") for name in large)
+
+
+def test_a_slow_signature_does_not_keep_the_loop_by_turns_with_a_quick_one(models, monkeypatch):
+    types = next(servable for servable in models.servables if servable.name == "types")
+    loop, slow_ones, make = threading.current_thread(), [], types.signature_call
+
+    @functools.cache
+    def signature_call(signature: Any, outputs: Any) -> Any:
+        def execute(*arrays: Any) -> Any:
+            if signature.name == "echo_int32":
+                slow_ones.append(threading.current_thread() is loop)
+                time.sleep(0.03)
+            return call.execute(*arrays)
+
+        call = make(signature, outputs)
+        return dataclasses.replace(call, execute=execute)
+
+    monkeypatch.setattr(types, "signature_call", signature_call)
+    app, quick = RestApp(models), {"signature_name": "echo_int64", "instances": [1]}
+    for number in range(60):
+        assert ask(app, "POST", "/v1/models/types:predict", quick).status == 200
+        if number % 3 == 0:
+            slow = quick | {"signature_name": "echo_int32"}
+            assert ask(app, "POST", "/v1/models/types:predict", slow).status == 200
+    assert len(slow_ones) == 20
+    assert not any(slow_ones)
+
+
+def test_what_is_slow_now_and_then_leaves_the_loop(models, monkeypatch):
+    half = next(servable for servable in models.servables if servable.name == "half")
+    loop, slow_ones, make = threading.current_thread(), [], half.signature_call
+
+    @functools.cache
+    def signature_call(signature: Any, outputs: Any) -> Any:
+        def execute(x: Any) -> Any:
+            if x[0, 0] > 1:
+                slow_ones.append(threading.current_thread() is loop)
+                time.sleep(0.1)
+            return call.execute(x)
+
+        call = make(signature, outputs)
+        return dataclasses.replace(call, execute=execute)
+
+    monkeypatch.setattr(half, "signature_call", signature_call)
+    app = RestApp(models)
+    for number in range(200):
+        body = {"instances": [[2.0 if number % 10 == 9 else 1.0]]}
+        assert ask(app, "POST", f"{HALF}:predict", body).status == 200
+    # The first is an accident, the second is not.
+    assert sum(slow_ones) <= 2
+    assert len(slow_ones) == 20
 
 
 def test_requests_that_wait_without_working_stay_in_threads(models):

@@ -13,7 +13,9 @@ from tfapp.serving.http1 import HttpAnswer, HttpRequest
 
 _SMALLEST = 1024  # bytes: what goes in one packet anyway gains nothing
 _LEVEL = 1  # the numbers of an answer are hardly smaller at the others, which take much longer
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*(?P<quality>[\d.]+)\s*)?(?:,|$)")
+_GZIP = re.compile(
+    r"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*(?P<quality>[01](?:\.\d{0,3})?)\s*)?(?:,|$)"
+)
 
 
 def is_worth_it(request: HttpRequest, answer: HttpAnswer) -> bool:

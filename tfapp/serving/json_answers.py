@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tfapp.serving.json_dialect import invalid
+from tfapp.serving.status import invalid
 from tfapp.serving.tensors import data_type_name
 
 # Significant digits that tell all values of a type apart: float32, float64.
@@ -131,7 +131,7 @@ def _texts(array: np.ndarray, *, as_bytes: bool) -> list[str]:
 
 
 def _float_texts(values: np.ndarray) -> list[str]:
-    """Formats each float as `json_dialect.decimal_text`, all at once."""
+    """Formats each float as `decimal_text`, all at once."""
     count = values.size
     if not count:
         return []

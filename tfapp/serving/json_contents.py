@@ -11,8 +11,8 @@ import numpy as np
 def quotes_of_keys(document: Mapping[str, Any]) -> int:
     """Returns how many quotation marks a body has that holds no strings but names."""
     names = len(document) + sum(isinstance(value, str) for value in document.values())
-    if isinstance(document.get("output_filter"), list):
-        names += len(document["output_filter"])
+    if isinstance(wanted := document.get("output_filter"), list):
+        names += sum(isinstance(name, str) for name in wanted)
     values = document.get("instances", document.get("inputs"))
     if isinstance(values, dict):
         names += len(values)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfapp.serving.json_dialect import invalid, misformatted, type_text
+from tfapp.serving.json_texts import misformatted, type_text
 from tfapp.serving.json_values import decode_base64, is_base64
+from tfapp.serving.status import invalid
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from tfapp.serving.hints import names_hint
 from tfapp.serving.json_contents import holds_bools, holds_strings, quotes_of_keys
-from tfapp.serving.json_dialect import invalid, misformatted, type_text, value_text
+from tfapp.serving.json_texts import misformatted, type_text, value_text
 from tfapp.serving.servable import TensorInfo
-from tfapp.serving.status import Code, ServingError
+from tfapp.serving.status import Code, ServingError, invalid
 from tfapp.serving.tensors import most_dimensions
 
 _INT32 = (-(2**31), 2**31 - 1)

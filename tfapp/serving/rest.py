@@ -21,7 +21,8 @@ from tfapp.serving.compression import compressed, is_worth_it
 from tfapp.serving.description_pages import DESCRIPTION_PATHS, DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
-from tfapp.serving.json_dialect import invalid
+from tfapp.serving.json_parsing import plain_object
+from tfapp.serving.json_values import signature_name
 from tfapp.serving.models import ModelSpec, ServedModels
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.pages import PATHS, page
@@ -36,7 +37,7 @@ from tfapp.serving.rest_requests import (
     reading,
 )
 from tfapp.serving.servable import Servable
-from tfapp.serving.status import Code, ServingError
+from tfapp.serving.status import Code, ServingError, invalid
 from tfapp.serving.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ _SHORT_SECONDS = 0.001
 _UNKNOWN = (_SHORT_SECONDS, _SHORT_SECONDS)
 _SHORT_BYTES = 2**16
 _PATHS_KEPT = 4096
+_KEPT_PATH = 512  # characters
 # So long a short one may take among busy threads. A longer one waits for something.
 _CROWDED_SECONDS = 0.02
 
@@ -123,8 +125,9 @@ class RestApp:
         self._turns = Turns(self._observer)
         self._headers = _JSON + (_CORS if self._options.cors else ())
         self._threads = ThreadPoolExecutor(self._options.threads, thread_name_prefix="tfapp-rest")
-        # By path: what the last request took, and the most that requests took lately.
-        self._seconds: dict[str, tuple[float, float]] = {}
+        self._compressing = ThreadPoolExecutor(thread_name_prefix="tfapp-gzip")
+        # By path and signature: the most that requests took lately, and the second to that.
+        self._seconds: dict[tuple[str, str], tuple[float, float]] = {}
         self._descriptions = DescriptionPages(models, self._ask, self._options.scheme)
 
     def answer(self, request: HttpRequest, reply: Reply) -> None:
@@ -161,6 +164,7 @@ class RestApp:
     def close(self) -> None:
         """Begins no more requests."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._compressing.shutdown(wait=False)
         self._descriptions.close()
 
     def _begin(self, request: HttpRequest, ongoing: _Ongoing) -> None:
@@ -174,22 +178,24 @@ class RestApp:
             ongoing.done(describe(route, self._models))
         elif route.action == "metadata":
             self._in_thread(ongoing, describe, route, self._models)
-        elif self._is_short(request):
-            self._in_loop(ongoing, route, request)
-        else:
+        elif (
+            not self._options.in_loop
+            or len(request.body) > _SHORT_BYTES
+            or _is_zipped(request)
+            or not self._in_loop(ongoing, route, request)
+        ):
             self._in_thread(ongoing, self._infer, route, request, record)
 
-    def _is_short(self, request: HttpRequest) -> bool:
-        return (
-            self._seconds.get(request.path, _UNKNOWN)[1] < _SHORT_SECONDS
-            and self._options.in_loop
-            and len(request.body) <= _SHORT_BYTES
-            and not _is_zipped(request)
-        )
-
-    def _in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> None:
+    def _in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> bool:
+        """Answers a request in the event loop; returns whether it is one that belongs there."""
         began, record = time.perf_counter(), ongoing.record
-        question = read(route, request.body)
+        document = plain_object(request.body)
+        if document is None:  # it takes longer to read
+            return False
+        key = request.path, signature_name(document)
+        if self._seconds.get(key, _UNKNOWN)[1] >= _SHORT_SECONDS:
+            return False
+        question = read(route, request.body, document)
         lease = self._models.use(route.spec)
         servable = lease.__enter__()
         try:
@@ -203,10 +209,11 @@ class RestApp:
         def done(result: bytes | Exception) -> None:
             lease.__exit__(None, None, None)
             share = record.rows / (record.batch_rows or 1)
-            self._remember(request.path, seconds + record.run_seconds * share)
+            self._remember(key, seconds + record.run_seconds * share)
             ongoing.done(result)
 
         self._turns.add(computation, record, done)
+        return True
 
     def _in_thread(self, ongoing: _Ongoing, work: Callable[..., bytes], *arguments: Any) -> None:
         """Does work in a thread, for as long as the options allow."""
@@ -248,11 +255,16 @@ class RestApp:
         return self.refuse(500, f"{type(error).__name__}: {error}")
 
     def _reply_smaller(self, request: HttpRequest, reply: Reply, answer: HttpAnswer) -> None:
-        if is_worth_it(request, answer):
-            # In a thread: others would wait for it.
-            self._collect(self._threads.submit(compressed, answer), reply, log.error)
-        else:
+        if not is_worth_it(request, answer):
             reply(answer)
+            return
+
+        def failed(error: BaseException) -> None:
+            log.error("an answer was not compressed", exc_info=error)
+            reply(answer)
+
+        # In a thread: others would wait for it. Not in those that compute: all may be busy.
+        self._collect(self._compressing.submit(compressed, answer), reply, failed)
 
     def _ask(self, servable: Servable, verb: str, body: bytes) -> bytes:
         """Answers a request that a page shows."""
@@ -273,7 +285,7 @@ class RestApp:
         began, worked = time.perf_counter(), time.thread_time()
         body = inflate(request.body) if _is_zipped(request) else request.body
         with ExitStack() as lent:
-            with reading(body):
+            with reading(body, self._options.timeout_ms / 1000):
                 question = read(route, body)
                 servable = lent.enter_context(self._models.use(route.spec))
                 _note(record, question, servable)
@@ -282,17 +294,20 @@ class RestApp:
         taken = time.perf_counter() - began
         # Other threads may have had their turns meanwhile.
         self._remember(
-            request.path, time.thread_time() - worked if taken < _CROWDED_SECONDS else taken
+            (request.path, question.signature),
+            time.thread_time() - worked if taken < _CROWDED_SECONDS else taken,
         )
         return result
 
-    def _remember(self, path: str, seconds: float) -> None:
+    def _remember(self, key: tuple[str, str], seconds: float) -> None:
+        if len(key[0]) > _KEPT_PATH:
+            return
         if len(self._seconds) >= _PATHS_KEPT:  # one model may be asked by paths of many spellings
             self._seconds.clear()
-        # Two slow ones are remembered for some time: the next may be as slow. One alone is an
-        # accident: another process had its turn.
-        last, most = self._seconds.get(path, (seconds, 0.0))
-        self._seconds[path] = seconds, max(min(seconds, last), 0.9 * most)
+        # One slow one is an accident: another process had its turn. A second one before long is
+        # none, and is remembered for some time: the next may be as slow.
+        before, most = self._seconds.get(key, (seconds, 0.0))
+        self._seconds[key] = max(seconds, 0.9 * before), max(min(seconds, before), 0.9 * most)
 
 
 class _Ongoing:
@@ -339,9 +354,12 @@ class _Ongoing:
         return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-@functools.lru_cache(1024)
 def _route(method: str, path: str) -> Route:
-    return parse_route(method, path)
+    # Long ones are not kept: a head may hold a path of many kilobytes.
+    return _kept_route(method, path) if len(path) <= _KEPT_PATH else parse_route(method, path)
+
+
+_kept_route = functools.lru_cache(1024)(parse_route)
 
 
 def _note(record: RequestRecord, question: Question, servable: Servable) -> None:

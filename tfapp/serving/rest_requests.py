@@ -8,7 +8,8 @@ import io
 import re
 import threading
 import zlib
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -22,11 +23,12 @@ from tfapp.serving import inference
 from tfapp.serving.hints import path_hint, signatures_hint
 from tfapp.serving.inference import Computation
 from tfapp.serving.json_answers import classifications_json, predictions_json, regressions_json
-from tfapp.serving.json_dialect import invalid, parse_object
 from tfapp.serving.json_examples import parse_examples
+from tfapp.serving.json_parsing import parse_object
 from tfapp.serving.json_values import output_filter, predict_inputs, signature_name
 from tfapp.serving.models import Models, ModelSpec
 from tfapp.serving.servable import Servable, Signature
+from tfapp.serving.status import Code, ServingError, invalid
 
 INFLATED_LIMIT = 100 * 2**20  # bytes
 
@@ -78,13 +80,12 @@ def parse_route(method: str, path: str) -> Route:
     if match is None:
         raise invalid(f"Malformed request: {method} {path}.{path_hint(method, path)}")
     name, version, label, action = match.group("name", "version", "label", "action")
-    if version is not None and not _fits_int64(version):
-        raise invalid(f"Failed to convert version: {version} to numeric.")
+    number = None if version is None else _int64(version)
     if name is None:
         raise invalid("Missing model name in request.")
     spec = ModelSpec(
         _decoded(name),
-        version=None if version is None else int(version),
+        version=number,
         label=None if label is None else _decoded(label),
     )
     return Route("status" if action is None else action.lower(), spec)
@@ -110,22 +111,43 @@ class Question(NamedTuple):
     quotes: int
 
 
-def reading(body: bytes) -> AbstractContextManager[Any]:
-    """Returns what is to be held from `read` to `plan`: a large body waits for others to be read.
+@contextmanager
+def reading(body: bytes, seconds: float) -> Iterator[None]:
+    """Is held from `read` to `plan`: a large body waits for others to be read.
 
     Args:
         body: Of the request, inflated.
+        seconds: How long it may wait.
+
+    Raises:
+        ServingError: `DEADLINE_EXCEEDED`: it waited so long.
     """
-    return _ONE_LARGE if len(body) > _LARGE else nullcontext()
+    if len(body) <= _LARGE:
+        yield
+        return
+    if not _ONE_LARGE.acquire(timeout=seconds):
+        raise ServingError(
+            Code.DEADLINE_EXCEEDED, "Timed out waiting for other large bodies to be read."
+        )
+    try:
+        yield
+    finally:
+        _ONE_LARGE.release()
 
 
-def read(route: Route, body: bytes) -> Question:
+def read(route: Route, body: bytes, document: dict[str, Any] | None = None) -> Question:
     """Reads the body of a request to predict, classify or regress.
+
+    Args:
+        route: What is asked for.
+        body: Its JSON.
+        document: The same as `plain_object` returns it, if that was asked.
 
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is not JSON, or not what such a request holds.
     """
-    document = parse_object(body)
+    if document is None:
+        document = parse_object(body)
     examples = None if route.action == "predict" else parse_examples(document)
     return Question(
         route,
@@ -254,10 +276,12 @@ def _with_defaults(message: Any) -> dict[str, Any]:
     )
 
 
-def _fits_int64(digits: str) -> bool:
-    # Python refuses to read thousands of digits.
+def _int64(digits: str) -> int:
+    # Python refuses to read thousands of digits, zeros in front among them.
     significant = digits.lstrip("0") or "0"
-    return len(significant) <= 19 and int(significant) < 2**63
+    if len(significant) > 19 or int(significant) >= 2**63:
+        raise invalid(f"Failed to convert version: {digits} to numeric.")
+    return int(significant)
 
 
 def _decoded(text: str) -> str:

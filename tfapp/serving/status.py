@@ -43,3 +43,8 @@ class ServingError(TfappError):
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def invalid(message: str) -> ServingError:
+    """Makes an `INVALID_ARGUMENT` error."""
+    return ServingError(Code.INVALID_ARGUMENT, message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from tfapp.serving.status import ServingError
 
 # Takes the result of a computation, or the error it ended with.
 Done = Callable[[Any], None]
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = AtOnce()
 
@@ -89,7 +92,10 @@ def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: D
         result = computation.explain(error)
     except Exception as error:  # each request is told of its own
         result = error
-    done(result)
+    try:
+        done(result)
+    except Exception:  # the others of the turn are to be told, too
+        log.exception("a request to %s was not answered", computation.servable.name)
 
 
 def _given(values: Arrays | Exception) -> Arrays:
