@@ -121,6 +121,10 @@ def config(**fields):
         (config(model_platform='"pytorch"'), "platform pytorch; this server serves model_platform"),
         (config(model_platform=None, model_type="OTHER"), "platform model_type 2"),
         (
+            config(base_path=r'"/models/\000m"'),
+            r"model m: no base_path has a NUL byte: '/models/\x00m'",
+        ),
+        (
             config(base_path='"models/m"'),
             "Expected model m to have an absolute path or URI; got base_path()=models/m",
         ),

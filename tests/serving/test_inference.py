@@ -3,8 +3,9 @@ from __future__ import annotations
 import models_for_tests as written
 import numpy as np
 import pytest
+from tensorflow_serving.apis import input_pb2
 
-from tfapp.serving import inference
+from tfapp.serving import example_signatures, inference
 from tfapp.serving.example_signatures import CLASSIFY, PREDICT, REGRESS
 from tfapp.serving.inference import Task, metadata
 from tfapp.serving.servable import load_servable
@@ -380,3 +381,17 @@ def test_metadata_holds_every_signature_as_it_was_written(models):
     assert set(signatures.signature_def) == {"__saved_model_init_op", "serve", "serving_default"}
     features = signatures.signature_def["serving_default"].inputs["features"]
     assert [dim.size for dim in features.tensor_shape.dim] == [-1, 2]
+
+
+def test_a_context_is_not_repeated_without_end(monkeypatch):
+    monkeypatch.setattr(example_signatures, "_CONTEXTS_LIMIT", 10_000)
+    given = input_pb2.Input()
+    given.example_list_with_context.context.CopyFrom(written.example(x=1.0, text=b"a" * 900))
+    for _ in range(10):
+        given.example_list_with_context.examples.append(written.example(x=2.0))
+    assert len(inference.examples_of(given)) == 10
+    for _ in range(10):
+        given.example_list_with_context.examples.append(written.example(x=2.0))
+    said = refused(Code.INVALID_ARGUMENT, inference.examples_of, given)
+    assert said.startswith("A context of ")
+    assert "for each of 20 examples" in said

@@ -413,6 +413,73 @@ def test_a_reload_with_a_bad_new_model_says_so_and_serves_the_others(loader, bas
         assert served(models) == 1
 
 
+def test_a_config_with_a_wrong_path_can_be_put_right_while_somebody_waits_for_it(
+    loader, base, tmp_path
+):
+    add(tmp_path / "right", 7)
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        ended = threading.Event()
+
+        wrong = config_of(m=base, n=tmp_path / "wrong")
+
+        def wait() -> None:
+            text = "Another config has been taken meanwhile."
+            refused(Code.ABORTED, text, models.reload, wrong)
+            ended.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: models.names() == ("m", "n"))
+        models.follow(wrong)  # waits for nothing, and is no other
+        time.sleep(0.5)
+        assert not ended.is_set()
+        models.follow(config_of(m=base, n=tmp_path / "right"))
+        until(lambda: states(models, "n") == {7: State.AVAILABLE})
+        assert ended.wait(10)
+        waiting.join()
+        assert served(models) == 1
+
+
+def test_who_waits_for_a_model_is_told_when_there_will_be_none(loader, base, tmp_path):
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        soon = threading.Timer(0.1, models.stop)
+        soon.start()
+        config = config_of(m=base, n=tmp_path / "missing")
+        refused(Code.UNAVAILABLE, "The server is being closed.", models.reload, config)
+        assert served(models) == 1, "what is loaded answers on"
+
+
+def test_a_folder_that_cannot_be_asked_for_does_not_keep_others_from_new_versions(
+    loader, base, caplog
+):
+    with repository(loader) as models:
+        nobody = ModelConfig("a", base.with_name("a\0b"))
+        models.serve([nobody, ModelConfig("m", base)], stopped=lambda: models.names() != ())
+        until(lambda: states(models) == {1: State.AVAILABLE})
+        add(base, 2)
+        models.poll()
+        until(lambda: served(models) == 2)
+    assert "looking for versions of a failed" in caplog.text
+
+
+def test_a_model_that_comes_later_does_not_make_a_server_unready(loader, base, tmp_path):
+    with repository(loader) as models:
+        models.serve([ModelConfig("m", base)])
+        assert models.ready()
+        add(tmp_path / "n", 1, bad=True)
+        models.follow(config_of(m=base, n=tmp_path / "n"))
+        until(lambda: states(models, "n") == {1: State.END})
+        assert models.ready()
+        models.follow(config_of(n=tmp_path / "n"))
+        models.follow(config_of(m=base.with_name("missing"), n=tmp_path / "n"))
+        until(lambda: states(models) == {1: State.END})
+        assert not models.ready(), "it has answered before"
+        models.serve([])
+        assert not models.ready()
+
+
 def labelled(base, **labels):
     return [ModelConfig("m", base, All(), labels)]
 

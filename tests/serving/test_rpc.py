@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import json_format
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -76,6 +78,7 @@ class Served:
         self.models = models
         options = options or RpcOptions()
         self.reloaded = []
+        self.given_up = threading.Event()
         self.server = make_server(threads=2)
         self.health = add_services(self.server, models, self.reload, options=options)
         port = self.server.add_insecure_port("localhost:0")
@@ -85,8 +88,12 @@ class Served:
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.management = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def reload(self, config) -> None:
+    def reload(self, config, stopped) -> None:
         self.reloaded.append(config)
+        if config.model_config_list.config[0].name == "late":
+            while not stopped():
+                time.sleep(0.01)
+            self.given_up.set()
         if config.model_config_list.config[0].name == "bad":
             raise ServingError(Code.UNKNOWN, "1 model(s) did not become available: {bad}")
 
@@ -511,6 +518,57 @@ def test_a_new_config_is_handed_over_and_its_error_answered(served):
     assert response.status.error_code == 0
     assert served.reloaded[0].model_config_list.config[0].base_path == "/models/good"
     assert bad == (grpc.StatusCode.UNKNOWN, "1 model(s) did not become available: {bad}")
+
+
+def test_reloads_that_wait_keep_nobody_from_an_answer_and_end_with_their_clients(served):
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.model_config_list.config.add(name="late", base_path="/models/late")
+    waiting = [
+        served.management.HandleReloadConfigRequest.future(request, timeout=60) for _ in range(5)
+    ]
+    for _ in range(3):
+        response = served.predictions.Predict(predict_request("half", x=[1.0]), timeout=20)
+        np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), [2.5])
+    assert not any(call.done() for call in waiting)
+    for call in waiting:
+        call.cancel()
+    assert served.given_up.wait(20)
+
+
+def test_who_watches_is_answered_while_all_others_compute(models, monkeypatch):
+    served, half = Served(models, RpcOptions(health=True)), models.servables["half", 2]
+    go, run = threading.Event(), half.compute
+    monkeypatch.setattr(half, "compute", lambda *given: go.wait(60) and run(*given))
+    busy = [
+        served.predictions.Predict.future(predict_request("half", x=[1.0]), timeout=60)
+        for _ in range(6)
+    ]
+    check = served.channel.unary_unary("/grpc.health.v1.Health/Check")
+    asked = get_model_status_pb2.GetModelStatusRequest()
+    asked.model_spec.name = "half"
+    for _ in range(3):
+        assert check(b"", timeout=20) == b"\x08\x01"
+        assert len(served.management.GetModelStatus(asked, timeout=20).model_version_status) == 2
+    assert not any(call.done() for call in busy)
+    go.set()
+    for call in busy:
+        assert call.result().outputs["y"].float_val == [2.5]
+    served.close()
+
+
+def test_names_are_checked_before_tensors_are_read(served):
+    request = predict_request("half")
+    for number in range(3):
+        tensor = request.inputs[f"t{number}"]
+        tensor.dtype = types_pb2.DT_FLOAT
+        tensor.float_val.append(1.0)
+        tensor.tensor_shape.dim.add(size=2**40)
+    code, text = refused(served.predictions.Predict, request)
+    assert (code, text[:38]) == (INVALID, "input size does not match signature: 3")
+    request.model_spec.signature_name = "none"
+    code, text = refused(served.predictions.Predict, request)
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert text.startswith('Serving signature key "none" not found.')
 
 
 def test_only_lists_of_models_can_be_reloaded(served):

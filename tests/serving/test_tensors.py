@@ -7,9 +7,10 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from tfapp.serving import tensors
 from tfapp.serving.servable import load_servable
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.tensors import data_type_name, to_array, write_proto
+from tfapp.serving.tensors import data_type_name, to_array, to_arrays, write_proto
 
 SHAPES = [(), (3,), (2, 3), (2, 0, 3)]
 ODD_FLOATS = [np.nan, np.inf, -np.inf, -0.0, 1e-40, 1 / 3]
@@ -202,8 +203,8 @@ def test_types_are_named_as_in_the_protocol():
         (tf.string, {"string_val": [b"a"]}, (1,) * 33, "33 dimensions, of at most 32"),
         (tf.string, {}, (0,) * 64, "64 dimensions, of at most 32"),
         (tf.float32, {"float_val": [1.0]}, (1,) * 65, "65 dimensions, of at most 64"),
-        (tf.float32, {}, (0, 2**40, 2**40), "array is too big"),
-        (tf.string, {}, (2**40, 2**40, 0), "cannot reshape"),
+        (tf.float32, {}, (0, 2**40, 2**40), "has no elements, but"),
+        (tf.string, {}, (2**40, 2**40, 0), "has no elements, but"),
     ],
     ids=["floats", "int8", "long-strings", "strings", "33", "64", "65", "zero-first", "zero-last"],
 )
@@ -224,6 +225,33 @@ def strings(tmp_path_factory):
     servable = load_servable("strings", 1, path)
     yield servable
     servable.close()
+
+
+def test_small_tensors_of_one_message_cannot_ask_for_much_together(monkeypatch):
+    monkeypatch.setattr(tensors, "_REPEATED_LIMIT", 4 * 1000)
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[0.5])
+    proto.tensor_shape.dim.add(size=501)
+    sent = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[0.5] * 10**5)
+    sent.tensor_shape.dim.add(size=10**5)
+    plain = np.ones(10**6, np.float32)
+    # What is in the message itself does not count.
+    read = to_arrays({"sent": sent, "a": proto, "b": proto, "plain": plain})
+    np.testing.assert_array_equal(read["b"], np.full(501, 0.5, np.float32))
+    assert read["plain"] is plain
+    with pytest.raises(ServingError, match=r"^tensor parsing error: c \(1 values for a shape of"):
+        to_arrays(dict.fromkeys("abc", proto))
+
+
+def test_a_tensor_without_elements_cannot_have_rows_without_end():
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT)
+    for size in (10**6, 0):
+        proto.tensor_shape.dim.add(size=size)
+    assert to_array(proto, "x").shape == (10**6, 0)
+    proto.tensor_shape.dim[0].size = 2**28
+    with pytest.raises(
+        ServingError, match=r"^tensor parsing error: x \(shape \[268435456, 0\] has no"
+    ):
+        to_array(proto, "x")
 
 
 def test_strings_may_have_32_dimensions(strings):

@@ -137,6 +137,10 @@ def _base_path(entry: Any) -> Path:
             f"model {entry.name}: this server reads folders of this machine, not {text}. Copy or"
             " mount it, and give its path.",
         )
+    if "\0" in text:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"model {entry.name}: no base_path has a NUL byte: {text!r}"
+        )
     if not Path(text).is_absolute():
         raise ServingError(
             Code.INVALID_ARGUMENT,

@@ -5,13 +5,13 @@ Texts and codes are those of TensorFlow Serving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfapp.serving.servable import Signature
-from tfapp.serving.status import Code, ServingError
+from tfapp.serving.status import Code, ServingError, invalid
 from tfapp.serving.tensors import data_type_name
 
 PREDICT, CLASSIFY, REGRESS = (
@@ -19,6 +19,29 @@ PREDICT, CLASSIFY, REGRESS = (
 )
 
 Classifications = list[list[tuple[str | bytes, float]]]
+
+_CONTEXTS_LIMIT = 2**28  # bytes; a message must not ask for its context a million times
+
+
+def with_context(context: bytes, examples: Sequence[bytes]) -> np.ndarray:
+    """Returns the `tf.train.Example`s `[N]` of a request, each together with its context.
+
+    Args:
+        context: A serialized example; empty for none.
+        examples: Serialized.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: the contexts of all would take too many bytes.
+    """
+    if len(context) * len(examples) > _CONTEXTS_LIMIT:
+        raise invalid(
+            f"A context of {len(context)} bytes for each of {len(examples)} examples takes more"
+            f" than {_CONTEXTS_LIMIT} bytes. Send fewer examples at a time."
+        )
+    joined = np.empty(len(examples), object)
+    # Two messages one after the other are read as one, in which the later features win.
+    joined[:] = [context + example for example in examples] if context else examples
+    return joined
 
 
 def classify_outputs(signature: Signature, check_method: bool) -> list[str]:

@@ -23,7 +23,7 @@ from tfapp.serving.example_features import features_of, made_up_features, text_j
 from tfapp.serving.example_signatures import CLASSIFY, REGRESS
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
-from tfapp.serving.tensors import to_array
+from tfapp.serving.tensors import to_arrays
 
 Arrays = Mapping[str, np.ndarray]
 # Kinds and requests by the names of their signatures.
@@ -112,7 +112,7 @@ def _candidates(
     if signature.name in recorded:
         verb, request = recorded[signature.name]
         if verb == "predict":
-            sent = {name: to_array(proto, name) for name, proto in request.inputs.items()}
+            sent = to_arrays(request.inputs)
             yield from ((verb, document, True) for document in _documents(signature, sent))
         elif (kind := request.input.WhichOneof("kind")) is not None:
             example = getattr(request.input, kind).examples[0]

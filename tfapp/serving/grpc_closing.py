@@ -8,6 +8,7 @@ and send what comes next elsewhere.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -53,6 +54,7 @@ class Gate:
             self._opened.set()
 
     def _guarded(self, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        @functools.wraps(method)
         def answer(request: Any, context: Any) -> Any:
             try:
                 return method(request, context)

@@ -25,12 +25,13 @@ from tfapp.serving.example_signatures import (
     classify_outputs,
     regress_outputs,
     regressions,
+    with_context,
 )
 from tfapp.serving.hints import explain, signatures_hint
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.tensors import to_array
+from tfapp.serving.tensors import to_arrays
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -98,7 +99,7 @@ class Task:
 def predict(
     servable: Servable,
     signature_name: str,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     output_filter: Sequence[str] = (),
     *,
     check_method: bool = False,
@@ -108,7 +109,8 @@ def predict(
     Args:
         servable: The model.
         signature_name: `serving_default` if empty.
-        inputs: Arrays by alias; one may be left out if the signature has a default for it.
+        inputs: Arrays or `TensorProto`s by alias; one may be left out if the signature has a
+            default for it.
         output_filter: Aliases of the outputs to compute; all of them if empty.
         check_method: Refuse a signature that says it is for something else than inference.
 
@@ -117,7 +119,7 @@ def predict(
 
     Raises:
         ServingError: `FAILED_PRECONDITION` for an unknown signature, `INVALID_ARGUMENT` for wrong
-            names of inputs or outputs.
+            names of inputs or outputs, and for tensors that cannot be read.
     """
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
@@ -133,21 +135,20 @@ def predict(
             "Expected prediction signature method_name to be one of"
             f" {{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method_name}",
         )
-    complete = complete_inputs(signature, inputs)
+    # Names first: a tensor may be much larger than its message.
+    arrays = to_arrays(_complete_inputs(signature, inputs))
     _check_outputs(signature, output_filter)
     aliases = tuple(output_filter or signature.outputs)
     return Computation(
         servable,
         servable.signature_call(signature, aliases),
-        [complete[alias] for alias in signature.inputs],
+        [arrays[alias] for alias in signature.inputs],
         lambda values: dict(zip(aliases, values, strict=True)),
-        lambda error: explain(error, signature, complete),
+        lambda error: explain(error, signature, arrays),
     )
 
 
-def complete_inputs(
-    signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> Mapping[str, np.ndarray]:
+def _complete_inputs(signature: Signature, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Adds the defaults of a signature to the inputs of a request.
 
     Raises:
@@ -173,7 +174,7 @@ def complete_inputs(
             f" Sent extra: {_set(extra)}. Missing but required: {_set(missing)}.",
         )
     left_out = signature.inputs.keys() - inputs.keys()
-    return {**inputs, **{alias: to_array(defaults[alias], alias) for alias in left_out}}
+    return {**inputs, **{alias: defaults[alias] for alias in left_out}}
 
 
 def classify(
@@ -345,13 +346,14 @@ def _set(names: Collection[str]) -> str:
 
 
 def examples_of(given: Any) -> np.ndarray:
-    """Returns the serialized `tf.train.Example`s `[N]` of an `Input` message; N may be 0."""
+    """Returns the serialized `tf.train.Example`s `[N]` of an `Input` message; N may be 0.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: they would be too large, each with the context.
+    """
     kind = given.WhichOneof("kind")
     if kind is None:
         return np.empty(0, object)
     found = getattr(given, kind)
-    # Two messages one after the other are read as one, in which the later features win.
     context = b"" if kind == "example_list" else found.context.SerializeToString()
-    examples = np.empty(len(found.examples), object)
-    examples[:] = [context + example.SerializeToString() for example in found.examples]
-    return examples
+    return with_context(context, [example.SerializeToString() for example in found.examples])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfapp.serving.example_signatures import with_context
 from tfapp.serving.json_texts import misformatted, type_text
 from tfapp.serving.json_values import decode_base64, is_base64
 from tfapp.serving.status import invalid
@@ -42,10 +43,7 @@ def parse_examples(document: Mapping[str, Any]) -> np.ndarray:
         raise misformatted(document, "Expecting 'examples' value to be an list/array")
     if not examples:
         raise misformatted(document, "'examples' value is an empty array")
-    serialized = np.empty(len(examples), object)
-    # Protocol buffers merge when their bytes are put together.
-    serialized[:] = [context + _example(example) for example in examples]
-    return serialized
+    return with_context(context, [_example(example) for example in examples])
 
 
 def _example(value: Any) -> bytes:

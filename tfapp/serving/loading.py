@@ -107,6 +107,7 @@ class Loading:
         # All that follows is read and written with it; it is notified of every change of a state.
         self.changed = threading.Condition()
         self.versions: dict[str, dict[int, Version]] = {}
+        self.answered: set[str] = set()  # names of the models that have had an available version
 
     def want(self, model: str, folders: Mapping[int, Path]) -> None:
         """Sets which versions of a model are wanted, and begins what that needs.
@@ -185,6 +186,7 @@ class Loading:
                 self._queue(version)
         available = [version for version in versions if version.state is State.AVAILABLE]
         if available:
+            self.answered.add(model)
             self._latest[model] = available[0]
         else:
             self._latest.pop(model, None)
@@ -212,9 +214,7 @@ class Loading:
         try:
             servable = self._load(version.model, version.number, version.path)
         except Exception as error:  # whatever a user's model does, the server goes on
-            failure = error if isinstance(error, ServingError) else _unknown(error)
-            with self.changed:
-                self._failed(version, failure)
+            self._failed(version, error if isinstance(error, ServingError) else _unknown(error))
             return
         log.info(
             "loaded %s version %d in %.2f s",
@@ -229,9 +229,8 @@ class Loading:
             self.changed.notify_all()
 
     def _failed(self, version: Version, error: ServingError) -> None:
-        version.failures += 1
-        version.error = error
-        left = self._options.retries - version.failures + 1
+        left = self._options.retries - version.failures
+        # Without the lock: whoever reads the log may be slow, and all requests would wait.
         log.error(
             "cannot load %s version %d: %s%s",
             version.model,
@@ -239,11 +238,14 @@ class Loading:
             error,
             f" Trying again in {self._options.retry_seconds:g} s." if left > 0 else "",
         )
-        if left <= 0 or not version.wanted or self._closing:
-            self._end(version, error)
-            self._advance(version.model)
-            return
-        version.waits = True
+        with self.changed:
+            version.failures += 1
+            version.error = error
+            if left <= 0 or not version.wanted or self._closing:
+                self._end(version, error)
+                self._advance(version.model)
+                return
+            version.waits = True
         timer = threading.Timer(self._options.retry_seconds, self._retry, [version])
         timer.daemon = True
         timer.start()

@@ -85,6 +85,9 @@ class ServedModels(Models, Protocol):
     def names(self) -> Sequence[str]:
         """Returns the names of the models that are to be served."""
 
+    def ready(self) -> bool:
+        """Tells whether each of them has had a version that answers."""
+
 
 def versions_of(models: Models, name: str) -> list[VersionStatus]:
     """Returns what is known of the versions of a model; nothing if none has been found yet."""

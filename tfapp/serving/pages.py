@@ -16,8 +16,8 @@ def page(path: str, models: ServedModels) -> tuple[int, bytes]:
 
     Args:
         path: `/models`: every model that is to be served, with its versions; `/healthz`: 200 while
-            the process answers; `/readyz`: 200 when every model that is to be served has a version
-            that is AVAILABLE, else 503 with the names of those that have none.
+            the process answers; `/readyz`: 503 until every model that is to be served has had a
+            version that is AVAILABLE, then 200; with the names of those that have none.
         models: Who keeps the models.
     """
     if path == "/healthz":
@@ -30,9 +30,10 @@ def page(path: str, models: ServedModels) -> tuple[int, bytes]:
         for name, versions in known.items()
         if not any(version.state is State.AVAILABLE for version in versions)
     ]
-    if waiting or not known:
-        return 503, orjson.dumps({"status": "not ready", "waiting_for": waiting})
-    return 200, orjson.dumps({"status": "ready"})
+    told = {"waiting_for": waiting} if waiting else {}
+    if models.ready():
+        return 200, orjson.dumps({"status": "ready", **told})
+    return 503, orjson.dumps({"status": "not ready", "waiting_for": waiting})
 
 
 def _listed(name: str, versions: Sequence[VersionStatus]) -> dict[str, object]:

@@ -86,6 +86,8 @@ class Repository:
         self._reloading = threading.Lock()
         self._scanning = threading.Lock()
         self._closed = threading.Event()
+        self._first: frozenset[str] = frozenset()  # the models that were to be served at first
+        self._changes = 0  # of the models that are to be served
         self._poller = threading.Thread(target=self._poll_until_closed, name="tfapp-poll")
         self._poller.daemon = True
 
@@ -144,32 +146,55 @@ class Repository:
         return tuple(self._configs or ())
 
     def ready(self) -> bool:
-        """Tells whether every model that is to be served has a version that answers."""
-        return self._configs is not None and not any(
-            self._loading.latest(name) is None for name in self.names()
+        """Tells whether there are models, and each that is expected to answer does.
+
+        Those of the first config are, and each that has answered. A model that is added later and
+        cannot be loaded must not take the others from where they are served.
+        """
+        expected = self._first | self._loading.answered
+        names = self.names()
+        return bool(names) and all(
+            self._loading.latest(name) is not None for name in names if name in expected
         )
 
-    def reload(self, config: Any) -> None:
-        """Takes a `ModelServerConfig` as the whole truth of what is to be served.
+    def reload(self, config: Any, stopped: Callable[[], bool] | None = None) -> None:
+        """Takes a `ModelServerConfig` as the whole truth of what is to be served, as `serve` does.
 
         Models that are not in it are unloaded. If it is refused, nothing changes.
 
+        Args:
+            config: The config.
+            stopped: Tells whether to give up waiting for its models.
+
         Raises:
-            ServingError: `INVALID_ARGUMENT` or `FAILED_PRECONDITION`: it is refused; `UNKNOWN`: a
-                model that is new in it cannot be loaded.
+            ServingError: `INVALID_ARGUMENT` or `FAILED_PRECONDITION`: it is refused; else as
+                `serve`.
         """
+        self.serve(self._new_configs(config), stopped=stopped)
+
+    def follow(self, config: Any) -> None:
+        """Takes a `ModelServerConfig` as `reload` does, but waits for no model.
+
+        Raises:
+            ServingError: `INVALID_ARGUMENT` or `FAILED_PRECONDITION`: it is refused.
+        """
+        self._adopt(self._new_configs(config))
+
+    def _new_configs(self, config: Any) -> tuple[ModelConfig, ...]:
         if self._configs is not None and config.WhichOneof("config") is None:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 "Cannot transition to requested config. It is only legal to transition from one"
                 " ModelConfigList to another.",
             )
-        self.serve(model_configs(config))
+        return model_configs(config)
 
     def serve(
         self, configs: Iterable[ModelConfig], *, stopped: Callable[[], bool] | None = None
     ) -> None:
         """Serves these models and no others; returns when each new one has a version that answers.
+
+        While it waits, others may be given: then it waits no more.
 
         Args:
             configs: The models.
@@ -177,26 +202,46 @@ class Repository:
 
         Raises:
             ServingError: `FAILED_PRECONDITION`: a label is given to a version that is not
-                available, and nothing changes; `UNKNOWN`: a new model cannot be loaded.
+                available, and nothing changes; `UNKNOWN`: a new model cannot be loaded; `ABORTED`:
+                others were given meanwhile; `UNAVAILABLE`: it was closed meanwhile.
+        """
+        new, change = self._adopt(configs)
+        self._await(new, change, stopped)
+
+    def _adopt(self, configs: Iterable[ModelConfig]) -> tuple[list[str], int]:
+        """Begins to serve these models and no others.
+
+        Returns:
+            The names of the new ones, and which change it was.
         """
         with self._reloading:
             given = {config.name: config for config in configs}
-            if not given:
-                log.warning("Taking no action for empty config: no model is served.")
             before = self._configs or {}
+            if not given:
+                taken = "All models are unloaded" if before else "Taking no action"
+                log.warning("%s for empty config: no model is served.", taken)
+            self._first = self._first if before else frozenset(given)
+            self._changes += given != before
             labels = {name: self._checked_labels(config) for name, config in given.items()}
             with self._scanning:
                 self._configs, self._labels = given, labels
                 for name in before.keys() - given.keys():
                     self._loading.want(name, {})
             self._begin_polling()
-            self._await([name for name in given if name not in before], stopped)
+            return [name for name in given if name not in before], self._changes
 
     def poll(self) -> None:
         """Looks into the folders of all models and begins to load and unload what has changed."""
         with self._scanning:
             for config in (self._configs or {}).values():
-                self._look(config)
+                try:
+                    self._look(config)
+                except Exception:  # no model may keep the others from new versions
+                    log.exception("looking for versions of %s failed", config.name)
+
+    def stop(self) -> None:
+        """Looks for no more versions, and ends all waits for models; what is loaded answers on."""
+        self._closed.set()
 
     def close(self, timeout: float = 10.0) -> None:
         """Stops polling and unloads everything.
@@ -204,7 +249,7 @@ class Repository:
         Args:
             timeout: Seconds to wait for requests that are under way.
         """
-        self._closed.set()
+        self.stop()
         self._loading.close(timeout)
 
     def _hint(self, name: str) -> str:
@@ -257,10 +302,7 @@ class Repository:
 
     def _poll_until_closed(self) -> None:
         while not self._closed.wait(self._options.poll_seconds):
-            try:
-                self.poll()
-            except Exception:  # without this thread no version would ever be replaced again
-                log.exception("looking for new versions failed")
+            self.poll()
 
     def _look(self, config: ModelConfig) -> None:
         try:
@@ -301,16 +343,21 @@ class Repository:
                 logged[text] = now
         self._complaints[model] = logged
 
-    def _await(self, names: Sequence[str], stopped: Callable[[], bool] | None) -> None:
+    def _await(self, names: Sequence[str], change: int, stopped: Callable[[], bool] | None) -> None:
         """Waits until each model has a version that answers, or none that could.
 
         Raises:
-            ServingError: `UNKNOWN`: one has none.
+            ServingError: `UNKNOWN`: one has none; `ABORTED`: other models are to be served now;
+                `UNAVAILABLE`: there will be no more.
         """
         with self._loading.changed:
             while not all(self._settled(name) for name in names):
-                if self._closed.is_set() or (stopped is not None and stopped()):
+                if stopped is not None and stopped():
                     return
+                if self._changes != change:
+                    raise ServingError(Code.ABORTED, "Another config has been taken meanwhile.")
+                if self._closed.is_set():
+                    raise ServingError(Code.UNAVAILABLE, "The server is being closed.")
                 self._loading.changed.wait(_LOOK_SECONDS)
             failed = [
                 f"{{{{name: {name} version: {version.number}}} due to error:"

@@ -6,21 +6,16 @@ thread that read the request.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf import wrappers_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -33,16 +28,13 @@ from tfapp.serving.frugal_executor import FrugalExecutor
 from tfapp.serving.grpc_closing import Gate
 from tfapp.serving.models import Models, ModelSpec
 from tfapp.serving.observing import Observer, RequestRecord
+from tfapp.serving.rpc_errors import abort, code_and_text, errors_told
+from tfapp.serving.rpc_management import Health, Management, Reload
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.tensors import to_array, write_proto
+from tfapp.serving.tensors import write_proto
 
-_LOG = logging.getLogger(__name__)
-_STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _LARGEST_MESSAGE = 2**31 - 1
-_MESSAGE_LIMIT = 1024
-_SERVING, _NOT_SERVING = 1, 2  # grpc.health.v1.HealthCheckResponse.ServingStatus
-_HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
 
 @dataclass(frozen=True)
@@ -58,23 +50,6 @@ class RpcOptions:
     tensor_content: bool = False
     check_method_name: bool = False
     health: bool = False
-
-
-class Health:
-    """What `grpc.health.v1.Health/Check` answers; shared by all services."""
-
-    def __init__(self) -> None:
-        self._status = _SERVING
-
-    def stop(self) -> None:
-        """Answers `NOT_SERVING` from now on."""
-        self._status = _NOT_SERVING
-
-    def check(self, request: Any, context: Any) -> Any:
-        """Answers one request."""
-        if request.value not in _HEALTH_SERVICES:
-            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return wrappers_pb2.Int32Value(value=self._status)
 
 
 def make_server(
@@ -104,7 +79,7 @@ def make_server(
 def add_services(
     server: grpc.Server,
     models: Models,
-    reload: Callable[[Any], None],
+    reload: Reload,
     *,
     options: RpcOptions = RpcOptions(),
     observer: Observer | None = None,
@@ -115,8 +90,9 @@ def add_services(
     Args:
         server: Not yet started.
         models: Finds the servables.
-        reload: Takes a `ModelServerConfig` with a list of models; returns when they are available,
-            raises `ServingError` if they do not become so.
+        reload: Takes a `ModelServerConfig` with a list of models, and what tells whether to give up
+            waiting; returns when they are available, raises `ServingError` if they do not become
+            so.
         options: What to add.
         observer: Is told of requests for predictions.
         gate: What will close the server.
@@ -129,19 +105,11 @@ def add_services(
         gate.guarded(_Prediction(models, options, observer or Observer())), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        gate.guarded(_Management(models, reload)), server
+        gate.guarded(Management(models, reload)), server
     )
     health = Health()
     if options.health:
-        # The messages have one field each, so that these of protobuf itself read the same on the
-        # wire, and no further package is needed. `Watch` would hold a thread per client.
-        check = grpc.unary_unary_rpc_method_handler(
-            health.check,
-            request_deserializer=wrappers_pb2.StringValue.FromString,
-            response_serializer=wrappers_pb2.Int32Value.SerializeToString,
-        )
-        handler = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
-        server.add_generic_rpc_handlers((handler,))
+        server.add_generic_rpc_handlers((health.handler(),))
     return health
 
 
@@ -164,7 +132,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self._answer("MultiInference", self._multi_inference, request, context)
 
     def GetModelMetadata(self, request: Any, context: Any) -> Any:
-        with _errors(context):
+        with errors_told(context):
             spec = _spec(request)
             _check_metadata_fields(request.metadata_field)
             with self._models.use(spec) as servable:
@@ -185,8 +153,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             record.answer_bytes = response.ByteSize()
             return response
         except Exception as error:
-            record.code, record.message = _code_and_text(error)
-            context.abort(_STATUS[record.code], _limited(record.message))
+            record.code, record.message = code_and_text(error)
+            abort(context, record.code, record.message)
         finally:
             record.seconds = time.perf_counter() - began
             self._observer.request(record)
@@ -194,11 +162,10 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _predict(self, request: Any, context: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
             response = _start(predict_pb2.PredictResponse(), request, servable, record)
-            inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
             computation = inference.predict(
                 servable,
                 request.model_spec.signature_name,
-                inputs,
+                dict(request.inputs.items()),
                 request.output_filter,
                 check_method=self._options.check_method_name,
             )
@@ -261,62 +228,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 else:
                     _write_values(added.regression_result, result)
             return response
-
-
-class _Management(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, models: Models, reload: Callable[[Any], None]) -> None:
-        self._models = models
-        self._reload = reload
-
-    def GetModelStatus(self, request: Any, context: Any) -> Any:
-        with _errors(context):
-            if not request.HasField("model_spec"):
-                raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
-            spec = request.model_spec
-            version = spec.version.value if spec.HasField("version") else None
-            response = get_model_status_pb2.GetModelStatusResponse()
-            for found in self._models.statuses(spec.name, version):
-                added = response.model_version_status.add(version=found.version, state=found.state)
-                added.status.error_code = found.code
-                added.status.error_message = found.message
-            return response
-
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
-        with _errors(context):
-            if request.config.WhichOneof("config") != "model_config_list":
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
-                    " Only ModelConfigList is currently supported",
-                )
-            self._reload(request.config)
-            response = model_management_pb2.ReloadConfigResponse()
-            response.status.error_code = Code.OK
-            return response
-
-
-@contextmanager
-def _errors(context: Any) -> Iterator[None]:
-    """Ends a request with the code and text of an error raised inside."""
-    try:
-        yield
-    except Exception as error:
-        code, message = _code_and_text(error)
-        context.abort(_STATUS[code], _limited(message))
-
-
-def _code_and_text(error: Exception) -> tuple[Code, str]:
-    if isinstance(error, ServingError):
-        return error.code, str(error)
-    _LOG.error("a request failed for a reason that is not its own", exc_info=error)
-    return Code.INTERNAL, f"{type(error).__name__}: {error}"
-
-
-def _limited(message: str) -> str:
-    encoded = message.encode()
-    if len(encoded) <= _MESSAGE_LIMIT:
-        return message
-    return encoded[:_MESSAGE_LIMIT].decode(errors="ignore") + "...TRUNCATED"
 
 
 def _check_deadline(context: Any) -> None:

@@ -31,7 +31,8 @@ from tfapp.serving.ports import bound_socket
 from tfapp.serving.prometheus import CONTENT_TYPE
 from tfapp.serving.repository import Repository, RepositoryOptions
 from tfapp.serving.rest import Page, RestApp, RestOptions
-from tfapp.serving.rpc import Health, RpcOptions, add_services, make_server
+from tfapp.serving.rpc import RpcOptions, add_services, make_server
+from tfapp.serving.rpc_management import Health
 from tfapp.serving.servable import Servable, load_servable
 from tfapp.serving.sessions import session_config
 from tfapp.serving.status import Code, ServingError
@@ -120,6 +121,7 @@ class ModelServer:
     def close(self) -> None:
         """Stops listening, waits for the requests under way, and unloads the models."""
         self._closing.set()
+        self.models.stop()
         end = time.monotonic() + self._drain_seconds
         if self._health is not None:
             self._health.stop()
@@ -141,9 +143,11 @@ class ModelServer:
         file = Path(self._flags.model_config_file)
         while not self._closing.wait(self._flags.model_config_file_poll_wait_seconds):
             try:
-                self.models.reload(read_config(file))
+                self.models.follow(read_config(file))
             except ServingError as error:
                 log.error("%s: %s", file, error)
+            except Exception:  # without this thread the file would never be read again
+                log.exception("%s was not taken", file)
 
     def _make_rest(self) -> tuple[RestApp, HttpServer]:
         flags, options = self._flags, self._options

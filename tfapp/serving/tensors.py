@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,38 @@ def most_dimensions(dtype: Any) -> int:
     return 32 if np.dtype(dtype).kind == "O" else 64
 
 
-def to_array(proto: Any, alias: str) -> np.ndarray:
+def to_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Reads the tensors of a request.
+
+    Args:
+        values: `TensorProto`s by alias; what is an array already stays as it is.
+
+    Raises:
+        ServingError: As `to_array`; and all of them together are too large for their messages.
+    """
+    allowance = _Allowance()
+    arrays: dict[str, Any] = {}
+    for alias, value in values.items():
+        is_array = isinstance(value, (np.ndarray, np.generic))
+        arrays[alias] = value if is_array else to_array(value, alias, allowance)
+    return arrays
+
+
+class _Allowance:
+    """How many bytes the values of a message may still take that are not in it."""
+
+    def __init__(self) -> None:
+        self._left = _REPEATED_LIMIT
+
+    def take(self, size: int) -> bool:
+        """Takes some of it, if there is so much left."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
+def to_array(proto: Any, alias: str, allowance: _Allowance | None = None) -> np.ndarray:
     """Reads a tensor of a request as TensorFlow does.
 
     Fewer values than the shape has elements: the last one is repeated, none at all are zeros. More
@@ -90,6 +121,7 @@ def to_array(proto: Any, alias: str) -> np.ndarray:
     Args:
         proto: A `TensorProto`, with `tensor_content` or with values in the field of its type.
         alias: The name of the input, for the message.
+        allowance: Of the message that the tensor is of; its own if None.
 
     Returns:
         An array that must not be written to; strings as an object array of `bytes`.
@@ -98,7 +130,7 @@ def to_array(proto: Any, alias: str) -> np.ndarray:
         ServingError: `INVALID_ARGUMENT` with `tensor parsing error: <alias>`.
     """
     try:
-        return _decode(proto)
+        return _decode(proto, allowance or _Allowance())
     except ValueError as error:
         raise ServingError(
             Code.INVALID_ARGUMENT, f"tensor parsing error: {alias} ({error})"
@@ -143,7 +175,7 @@ def data_type_name(array: np.ndarray) -> str:
     return str(array.dtype) if kind is None else types_pb2.DataType.Name(kind.number)
 
 
-def _decode(proto: Any) -> np.ndarray:
+def _decode(proto: Any, allowance: _Allowance) -> np.ndarray:
     kind = _BY_NUMBER.get(proto.dtype)
     if kind is None:
         known = proto.dtype in types_pb2.DataType.values()
@@ -153,9 +185,11 @@ def _decode(proto: Any) -> np.ndarray:
     if len(shape) > most_dimensions(kind.array):
         raise ValueError(f"{len(shape)} dimensions, of at most {most_dimensions(kind.array)}")
     count = math.prod(shape)
+    if not count:
+        _check_empty(shape, kind)
     content = proto.tensor_content
     if not content:
-        return _resized(_values(proto, kind), count).reshape(shape)
+        return _resized(_values(proto, kind), count, allowance).reshape(shape)
     if kind.array.kind == "O":
         return _strings(content, count).reshape(shape)
     if len(content) != count * kind.array.itemsize:
@@ -185,13 +219,19 @@ def _values(proto: Any, kind: _Kind) -> np.ndarray:
     return values.astype(kind.array, copy=False)
 
 
-def _resized(values: np.ndarray, count: int) -> np.ndarray:
+def _check_empty(shape: tuple[int, ...], kind: _Kind) -> None:
+    # Without elements it takes no memory, but what is computed of it may: the sum of its rows.
+    if math.prod(filter(None, shape)) * kind.array.itemsize > _REPEATED_LIMIT:
+        raise ValueError(f"shape {list(shape)} has no elements, but too many rows")
+
+
+def _resized(values: np.ndarray, count: int, allowance: _Allowance) -> np.ndarray:
     if len(values) >= count:
         return values[:count]
     strings = values.dtype == object
     rest: Any = values[-1] if len(values) else b"" if strings else 0
     size = _STRING_BYTES + len(rest) if strings else values.dtype.itemsize
-    if (count - len(values)) * size > _REPEATED_LIMIT:
+    if not allowance.take((count - len(values)) * size):
         raise ValueError(f"{len(values)} values for a shape of {count} elements")
     filled = np.empty(count, values.dtype)
     filled[: len(values)] = values

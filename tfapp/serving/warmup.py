@@ -20,7 +20,7 @@ from tfapp.serving import inference
 from tfapp.serving.observing import Observer, WarmupRecord
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.tensors import to_array
+from tfapp.serving.tensors import to_arrays
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def samples(servable: Servable) -> dict[str, list[dict[str, np.ndarray]]]:
     found: dict[str, list[dict[str, np.ndarray]]] = {}
     for verb, name, request in _requests(servable):
         if verb == "predict":
-            inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
+            inputs = to_arrays(request.inputs)
         else:
             inputs = {"inputs": inference.examples_of(request.input)}
         found.setdefault(name, []).append(inputs)
@@ -135,7 +135,7 @@ def _run(servable: Servable, record: Any) -> None:
     kind = record.WhichOneof("log_type")
     if kind == "predict_log":
         request = record.predict_log.request
-        inputs = {alias: to_array(proto, alias) for alias, proto in request.inputs.items()}
+        inputs = dict(request.inputs.items())
         name = request.model_spec.signature_name
         inference.predict(servable, name, inputs, request.output_filter).result()
     elif kind == "classify_log":
