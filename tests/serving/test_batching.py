@@ -102,6 +102,47 @@ def test_what_waits_for_a_thread_runs_in_one_batch(pool):
     assert model.seen.batches[1].thread_pool == "batch_threads"
 
 
+def test_what_nobody_waits_for_any_more_is_not_computed(pool):
+    model = Model(threads=1)
+    busy(model, pool)
+    late = RequestRecord("GRPC", "Predict", deadline=time.monotonic() + 0.05)
+    waits = [pool.submit(model.ask, [[float(n)]], None, late if n == 2 else None) for n in (1, 2)]
+    until(lambda: model.waiting() == 2)
+    time.sleep(0.1)
+    model.open()
+    with pytest.raises(ServingError, match=r"^Deadline exceeded before") as caught:
+        waits[1].result(20)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    assert waits[0].result(20)[0].tolist() == [[2.0]]
+    assert [run.tolist() for run in model.runs] == [[[0.0]], [[1.0]]]
+    assert [list(batch.rows) for batch in model.seen.batches] == [[1], [1]]
+
+
+def test_values_of_other_types_are_not_cast_to_be_put_together(pool):
+    model = Model(threads=1)
+    busy(model, pool)
+    ask, arrays = model.batching.run, [np.array([[2**53 + 1]]), np.array([[0.5]], np.float32)]
+    waits = [pool.submit(ask, model.call, [array], None) for array in (*arrays, arrays[0])]
+    until(lambda: model.waiting() == 3)
+    model.open()
+    found = [wait.result(20)[0] for wait in waits]
+    assert [value.dtype for value in found] == [np.int64, np.float32, np.int64]
+    assert found[0].tolist() == [[2**54 + 2]]
+
+
+def test_texts_are_filled_up_with_empty_ones(pool):
+    model = Model(threads=1, pad=True)
+    busy(model, pool)
+    call = Call(("x:0",), ("y:0",), lambda x: [x], declared=True, mixable=False)
+    texts = [np.empty((1, 0), object), np.array([[b"a", b"b"]], object)]
+    waits = []
+    for number, text in enumerate(texts):
+        waits.append(pool.submit(model.batching.run, call, [text], None))
+        until(lambda number=number: model.waiting() == number + 1)
+    model.open()
+    assert [wait.result(20)[0].tolist() for wait in waits] == [[[b"", b""]], [[b"a", b"b"]]]
+
+
 def test_a_batch_has_no_more_rows_than_it_may(pool):
     model = Model(**TWO)
     busy(model, pool)
@@ -242,7 +283,7 @@ def test_what_is_no_signature_runs_by_itself_and_that_is_logged_once(caplog):
     assert model.seen.batches == []
 
 
-def test_signatures_and_types_do_not_share_a_batch(pool):
+def test_signatures_do_not_share_a_batch(pool):
     model = Model(threads=1)
     other = Call(("x:0",), ("z:0",), lambda x: [3 * x], declared=True, mixable=False)
     busy(model, pool)

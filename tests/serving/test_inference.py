@@ -395,3 +395,15 @@ def test_a_context_is_not_repeated_without_end(monkeypatch):
     said = refused(Code.INVALID_ARGUMENT, inference.examples_of, given)
     assert said.startswith("A context of ")
     assert "for each of 20 examples" in said
+
+
+def test_the_order_of_the_filter_makes_no_other_call(models):
+    several = models["several"]
+    orders = [["total", "rows", "sum"], ["rows", "sum", "total"], []]
+    plans = [inference.predict(several, "", SIX, order) for order in orders]
+    assert len({plan.call for plan in plans}) == 1
+    found = [plan.result() for plan in plans]
+    assert [list(outputs) for outputs in found] == [*orders[:2], ["rows", "sum", "total"]]
+    for outputs in found:
+        assert (outputs["rows"], outputs["total"]) == (2, 60.0)
+        np.testing.assert_array_equal(outputs["sum"], 6 * A)

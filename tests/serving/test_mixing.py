@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +64,25 @@ def in_turns(turns: Turns, computations, *, rounds: int = 1):
         return results, records
 
     return asyncio.run(ask())
+
+
+def test_of_requests_that_wait_together_those_that_are_late_are_not_computed():
+    model = Model()
+
+    async def ask():
+        turns, told = Turns(model), {}
+        for number in range(4):
+            record = RequestRecord("REST", "predict", deadline=0.0 if number == 2 else math.inf)
+            done = functools.partial(told.__setitem__, number)
+            turns.add(model.computation([[float(number)]]), record, done)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return told
+
+    told = asyncio.run(ask())
+    assert [told[number] for number in (0, 1, 3)] == [[[0.0]], [[2.0]], [[6.0]]]
+    assert told[2].code is Code.DEADLINE_EXCEEDED
+    assert model.runs == [1, 2]
 
 
 def test_who_cannot_be_answered_keeps_nobody_else_from_it(caplog):

@@ -13,15 +13,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from tfapp.errors import reason_of
 from tfapp.serving.batching_options import BatchingOptions
-from tfapp.serving.calls import AtOnce, Call, execute
+from tfapp.serving.calls import AtOnce, Call, execute, is_late, too_late
 from tfapp.serving.mixing import Arrays, join, split
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
 from tfapp.serving.status import Code, ServingError
@@ -29,6 +30,7 @@ from tfapp.serving.status import Code, ServingError
 log = logging.getLogger(__name__)
 
 _REPEAT_SECONDS = 120.0
+_QUEUES_KEPT = 256
 
 
 @dataclass(eq=False, slots=True)
@@ -184,7 +186,7 @@ class Batching:
         self._model = model
         self._options = options
         self._alone = AtOnce()
-        self._queues: dict[tuple[tuple[str, ...], tuple[str, ...]], _Queue] = {}
+        self._queues: dict[Hashable, _Queue] = {}
         self._told = -_REPEAT_SECONDS
 
     def run(
@@ -201,15 +203,23 @@ class Batching:
         _check_rows(arrays)
         if not len(arrays[0]):
             return self._alone.run(call, arrays, record)
-        queue = self._queues.setdefault(
-            (call.feeds, call.fetches), _Queue(self._model, call, self._options)
-        )
+        queue = self._queue(call, tuple(array.dtype.num for array in arrays))
         task = self._scheduler.put(queue, arrays, record)
         task.done.wait()
         if task.error is not None:
             raise task.error
         results = [result for result in task.results if result is not None]
         return results[0] if len(results) == 1 else join(results)
+
+    def _queue(self, call: Call, dtypes: tuple[int, ...]) -> _Queue:
+        """Returns where requests wait whose rows may be put together.
+
+        Of other types they may not: NumPy would make one type of both.
+        """
+        if len(self._queues) >= _QUEUES_KEPT:  # clients choose the types; who waits is not lost
+            self._queues.clear()
+        key = call.feeds, call.fetches, dtypes
+        return self._queues.setdefault(key, _Queue(self._model, call, self._options))
 
     def _tell_unbatched(self) -> None:
         now = time.monotonic()
@@ -266,13 +276,20 @@ def _pieces(task: _Task, arrays: Arrays, queue: _Queue) -> list[_Piece]:
 def _run(queue: _Queue, batch: _Batch, observer: Observer) -> None:
     """Computes a batch and gives each request its rows, or all of them the error."""
     began = time.perf_counter()
-    rows = [piece.rows for piece in batch.pieces]
-    size = queue.options.padded(batch.rows)
+    late = [piece for piece in batch.pieces if is_late(piece.task.record)]
+    for piece in late:
+        _deliver(piece, None, too_late(), (began - piece.task.since, 0.0, 0))
+    pieces = [piece for piece in batch.pieces if piece not in late]
+    if not pieces:
+        return
+    rows = [piece.rows for piece in pieces]
+    total = sum(rows)
+    size = queue.options.padded(total)
     error: ServingError | None = None
     results: Sequence[Arrays | None] = [None] * len(rows)
     try:
-        inputs = _merged([piece.arrays for piece in batch.pieces], queue, size - batch.rows)
-        counts = [*rows, size - batch.rows] if size > batch.rows else rows
+        inputs = _merged([piece.arrays for piece in pieces], queue, size - total)
+        counts = [*rows, size - total] if size > total else rows
         results = split(execute(queue.call, inputs), counts)[: len(rows)]
     except ServingError as failure:
         error = failure
@@ -280,9 +297,9 @@ def _run(queue: _Queue, batch: _Batch, observer: Observer) -> None:
         log.exception("a batch failed for a reason that is not its own")
         error = ServingError(Code.INTERNAL, reason_of(failure))
     taken = time.perf_counter() - began
-    waits = [began - piece.task.since for piece in batch.pieces]
+    waits = [began - piece.task.since for piece in pieces]
     observer.batch(BatchRecord(queue.model, queue.options.pool_name, rows, waits, size))
-    for piece, result, wait in zip(batch.pieces, results, waits, strict=True):
+    for piece, result, wait in zip(pieces, results, waits, strict=True):
         _deliver(piece, result, error, (wait, taken, size))
 
 
@@ -348,7 +365,8 @@ def _filled_up(name: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
             filled.append(array)
             continue
         larger = np.empty((len(array), *shape), array.dtype)
-        larger[...] = array.flat[0] if array.size else np.zeros((), array.dtype)
+        empty: Any = b"" if array.dtype == object else 0
+        larger[...] = array.flat[0] if array.size else empty
         larger[tuple(map(slice, array.shape))] = array
         filled.append(larger)
     return filled

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -103,7 +104,7 @@ def _options(message: Any) -> BatchingOptions:
         if message.HasField(key)
     }
     if "timeout_seconds" in given:
-        given["timeout_seconds"] /= 1e6
+        given["timeout_seconds"] = min(given["timeout_seconds"] / 1e6, threading.TIMEOUT_MAX)
     most = given.get("max_batch_size", BatchingOptions.max_batch_size)
     if not given.get("split"):
         given["max_execution_size"] = most

@@ -65,12 +65,24 @@ class AtOnce:
         self, call: Call, arrays: Sequence[np.ndarray], record: RequestRecord | None
     ) -> Sequence[np.ndarray]:
         """Computes the fetches of a call."""
+        if is_late(record):
+            raise too_late()
         began = time.perf_counter()
         values = execute(call, arrays)
         if record is not None:
             record.rows = record.batch_rows = row_count(arrays)
             record.run_seconds += time.perf_counter() - began
         return values
+
+
+def is_late(record: RequestRecord | None) -> bool:
+    """Tells whether nobody waits for a request any more. A run that has begun is not stopped."""
+    return record is not None and record.deadline < time.monotonic()
+
+
+def too_late() -> ServingError:
+    """Returns what a request ends with that is late."""
+    return ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the model was run")
 
 
 def execute(call: Call, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -139,11 +139,18 @@ def predict(
     arrays = to_arrays(_complete_inputs(signature, inputs))
     _check_outputs(signature, output_filter)
     aliases = tuple(output_filter or signature.outputs)
+    # In the order of the signature, whatever theirs is: requests in another are the same call.
+    computed = tuple(sorted(aliases)) if output_filter else aliases
+
+    def finish(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        found = dict(zip(computed, values, strict=True))
+        return found if computed == aliases else {alias: found[alias] for alias in aliases}
+
     return Computation(
         servable,
-        servable.signature_call(signature, aliases),
+        servable.signature_call(signature, computed),
         [arrays[alias] for alias in signature.inputs],
-        lambda values: dict(zip(aliases, values, strict=True)),
+        finish,
         lambda error: explain(error, signature, arrays),
     )
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tfapp.serving.calls import Call, execute
+from tfapp.serving.calls import Call, execute, is_late, too_late
 from tfapp.serving.observing import BatchRecord, Observer, RequestRecord
 from tfapp.serving.status import Code, ServingError
 
@@ -77,6 +77,8 @@ def run_mixed(
 ) -> list[Arrays | Exception]:
     """Computes requests of equal keys together; if that fails, one after the other.
 
+    Those that are late are not computed.
+
     Args:
         call: What to compute.
         batch: The requests.
@@ -86,6 +88,17 @@ def run_mixed(
     Returns:
         The fetches of each request, or what it ended with.
     """
+    late = [waiting for waiting in batch if is_late(waiting.record)]
+    if late:
+        rest = [waiting for waiting in batch if waiting not in late]
+        found = iter(run_mixed(call, rest, model, observer) if rest else ())
+        return [too_late() if waiting in late else next(found) for waiting in batch]
+    return _run_together(call, batch, model, observer)
+
+
+def _run_together(
+    call: Call, batch: Sequence[Waiting], model: str, observer: Observer
+) -> list[Arrays | Exception]:
     parts = [waiting.arrays for waiting in batch]
     began = time.perf_counter()
     try:

@@ -5,6 +5,7 @@ The records are plain data, so that a log and Prometheus are written from the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class RequestRecord:
         message: The error; empty if there was none.
         request_bytes: Size of its body.
         answer_bytes: Size of the answer's.
+        deadline: By when it is to run, as `time.monotonic` tells it.
     """
 
     entrypoint: str
@@ -48,6 +50,7 @@ class RequestRecord:
     message: str = ""
     request_bytes: int = 0
     answer_bytes: int = 0
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

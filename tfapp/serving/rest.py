@@ -184,6 +184,7 @@ class RestApp:
             or _is_zipped(request)
             or not self._in_loop(ongoing, route, request)
         ):
+            record.deadline = time.monotonic() + self._options.timeout_ms / 1000
             self._in_thread(ongoing, self._infer, route, request, record)
 
     def _in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> bool:

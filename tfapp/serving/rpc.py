@@ -148,6 +148,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Answers a request, and tells of it whatever it ends with."""
         began = time.perf_counter()
         record = RequestRecord("GRPC", api, request_bytes=request.ByteSize())
+        if (seconds := context.time_remaining()) is not None:
+            record.deadline = time.monotonic() + seconds
         try:
             response = work(request, context, record)
             record.answer_bytes = response.ByteSize()
@@ -169,7 +171,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 request.output_filter,
                 check_method=self._options.check_method_name,
             )
-            _check_deadline(context)
             as_content = self._options.tensor_content
             for alias, value in computation.result(record).items():
                 write_proto(value, response.outputs[alias], as_content=as_content)
@@ -186,7 +187,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            _check_deadline(context)
             _write_classes(response.result, computation.result(record))
             return response
 
@@ -199,7 +199,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            _check_deadline(context)
             _write_values(response.result, computation.result(record))
             return response
 
@@ -217,7 +216,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            _check_deadline(context)
             results = computation.result(record)
             response = inference_pb2.MultiInferenceResponse()
             for task, result in zip(request.tasks, results, strict=True):
@@ -228,13 +226,6 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 else:
                     _write_values(added.regression_result, result)
             return response
-
-
-def _check_deadline(context: Any) -> None:
-    # A run cannot be stopped half-way, but nobody waits for one that has not begun in time.
-    remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:
-        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the model was run")
 
 
 def _spec(request: Any) -> ModelSpec:

@@ -141,7 +141,8 @@ class ModelServer:
 
     def _follow_config(self) -> None:
         file = Path(self._flags.model_config_file)
-        while not self._closing.wait(self._flags.model_config_file_poll_wait_seconds):
+        seconds = _bounded(self._flags.model_config_file_poll_wait_seconds)
+        while not self._closing.wait(seconds):
             try:
                 self.models.follow(read_config(file))
             except ServingError as error:
@@ -247,7 +248,7 @@ def _load(
         observer.load(LoadRecord(path, code, time.monotonic() - started))
     try:
         prepare(servable)
-    except ServingError:
+    except BaseException:
         servable.close()
         raise
     return servable
@@ -287,12 +288,17 @@ def _batching(flags: Flags) -> BatchingOptions | None:
 
 def _repository_options(flags: Flags) -> RepositoryOptions:
     return RepositoryOptions(
-        poll_seconds=flags.file_system_poll_wait_seconds,
+        poll_seconds=_bounded(flags.file_system_poll_wait_seconds),
         early_labels=flags.allow_version_labels_for_unavailable_models,
         loading=LoadOptions(
             load_threads=max(1, flags.num_load_threads),
             unload_threads=max(1, flags.num_unload_threads),
             retries=flags.max_num_load_retries,
-            retry_seconds=flags.load_retry_interval_micros / 1e6,
+            retry_seconds=_bounded(flags.load_retry_interval_micros / 1e6),
         ),
     )
+
+
+def _bounded(seconds: float) -> float:
+    """Returns a time that can be waited for: Python ends a thread that is to wait 300 years."""
+    return min(seconds, threading.TIMEOUT_MAX)
