@@ -31,8 +31,9 @@ from tfapp.serving.docs_page import docs_page, takes
 from tfapp.serving.flags import Flags
 from tfapp.serving.http1 import HttpRequest
 from tfapp.serving.models import ModelSpec, State, VersionStatus
-from tfapp.serving.servable import TensorInfo
+from tfapp.serving.servable import TensorInfo, load_servable
 from tfapp.serving.server import ModelServer
+from tfapp.serving.status import invalid
 
 NASTY = "<script>alert(1)</script> \"'&{x}"
 WRITERS = {
@@ -412,6 +413,36 @@ def test_requests_are_tried_once_and_only_as_long_as_there_is_time(served, tmp_p
         asked.clear()
         assert patient.served().is_whole
         assert asked == []
+
+
+def test_a_signature_is_not_tried_for_longer_than_there_is_time(served):
+    asked = []
+
+    def refuse(servable, verb, body):
+        asked.append(verb)
+        time.sleep(0.05)
+        raise invalid("Feature: x (data type: float) is required but could not be found.")
+
+    with served[0].models.use(ModelSpec("examples")) as servable:
+        described = Descriptions(OneModel(servable), refuse, seconds=0.2).served()
+    first = described.versions[0].signatures[0]
+    assert first.missing == "None that was tried in 0.2 s was answered."
+    assert len(asked) < 20
+
+
+def test_nothing_is_made_up_that_could_end_the_process(tmp_path):
+    class Folded(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, "x")])
+        def fold(self, x):
+            return {"y": tf.nn.conv2d(x, tf.ones([2, 2, 3, 1]), 1, "SAME")}
+
+    module = Folded()
+    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.fold})
+    servable = load_servable("folded", 1, tmp_path / "1")
+    asked = []
+    found = Descriptions(OneModel(servable), lambda *given: asked.append(given)).served()
+    assert asked == []
+    assert found.versions[0].signatures[0].missing
 
 
 @pytest.mark.parametrize(

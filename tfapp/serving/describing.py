@@ -84,7 +84,7 @@ class Descriptions:
     Args:
         models: Who keeps the models.
         answer: Answers requests.
-        seconds: How long one description may take to try requests.
+        seconds: After how long no more signatures, and no more requests to one, are tried.
     """
 
     def __init__(self, models: ServedModels, answer: Answer, seconds: float = _SECONDS) -> None:
@@ -130,7 +130,11 @@ class Descriptions:
         plain = _untried(signature)
         try:
             example = find_example(
-                servable, signature, recorded, lambda verb, body: self._answer(servable, verb, body)
+                servable,
+                signature,
+                recorded,
+                lambda verb, body: self._answer(servable, verb, body),
+                seconds=self._seconds,
             )
         except NoExample as reason:
             return Described(plain.name, plain.inputs, plain.outputs, None, str(reason))

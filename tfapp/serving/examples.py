@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,14 @@ class NoExample(Exception):
     """No request was found that a signature answers; the text says why."""
 
 
-def find_example(servable: Servable, signature: Signature, recorded: Recorded, ask: Ask) -> Example:
+def find_example(
+    servable: Servable,
+    signature: Signature,
+    recorded: Recorded,
+    ask: Ask,
+    *,
+    seconds: float = math.inf,
+) -> Example:
     """Returns a request that a signature answers.
 
     Args:
@@ -70,6 +78,7 @@ def find_example(servable: Servable, signature: Signature, recorded: Recorded, a
         signature: One of its signatures.
         recorded: The requests of its warm-up.
         ask: Answers requests to this version.
+        seconds: How long to try; a request that is being tried is waited for.
 
     Raises:
         NoExample: It has none by REST, or none was found.
@@ -80,11 +89,17 @@ def find_example(servable: Servable, signature: Signature, recorded: Recorded, a
             raise NoExample(f"{info.alias} is {kind}, which has no JSON: ask by gRPC.")
     if not signature.inputs:
         raise NoExample("It has no inputs: ask by gRPC.")
-    refusal = ""
-    for verb, document, real in _candidates(servable, signature, recorded, ask):
+    refusal, end = "", time.monotonic() + seconds
+
+    def ask_in_time(verb: str, body: bytes) -> bytes:
+        if time.monotonic() > end:
+            raise NoExample(f"None that was tried in {seconds:g} s was answered.")
+        return ask(verb, body)
+
+    for verb, document, real in _candidates(servable, signature, recorded, ask_in_time):
         body = orjson.dumps(document)
         try:
-            return Example(verb, body, ask(verb, body), real)
+            return Example(verb, body, ask_in_time(verb, body), real)
         except ServingError as error:
             refusal = refusal or reason_of(error)
     raise NoExample(f"None that was tried was answered; the first was refused: {refusal}")
@@ -124,6 +139,8 @@ def _candidates(
             lambda tried: ask(verb, orjson.dumps(_named(signature, {"examples": [tried]})))
         )
         yield verb, _named(signature, {"examples": [features]}), False
+    if servable.exact_ranks and any(info.shape is None for info in signature.inputs.values()):
+        return  # oneDNN's convolutions end the process with a rank that is not theirs
     for arrays in _made_up(signature):
         for document in _documents(signature, arrays):
             yield "predict", document, False

@@ -91,6 +91,8 @@ class Servable:
     Attributes:
         runner: Decides when calls are run, and with what.
         graph: The graph of TensorFlow.
+        exact_ranks: Whether inputs of other numbers of dimensions than the signatures say are
+            refused.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class Servable:
         self.runner: Runner = AtOnce()
         self.graph = session.graph
         self._session = session
-        self._exact_ranks = exact_ranks
+        self.exact_ranks = exact_ranks
         self._mixable: frozenset[str] = frozenset()
         self.call = functools.lru_cache(_CALLS_KEPT)(self._make_call)
 
@@ -198,7 +200,7 @@ class Servable:
             self._make_callable(feeds, fetches),
             declared=outputs == set(fetches),
             mixable=signature.name in self._mixable and outputs.issuperset(fetches),
-            ranks=tuple(map(_rank, signature.inputs.values())) if self._exact_ranks else (),
+            ranks=tuple(map(_rank, signature.inputs.values())) if self.exact_ranks else (),
         )
 
     def _make_callable(
