@@ -19,7 +19,7 @@ import models_for_tests as written
 import numpy as np
 import pytest
 
-from tfapp.serving import rest_requests
+from tfapp.serving import compression, rest_requests
 from tfapp.serving.http1 import HttpRequest
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.models import ModelSpec, State, VersionStatus
@@ -552,7 +552,7 @@ def test_a_gzip_body_is_inflated(app):
     ids=["plain", "cut", "large"],  # a gzip holds the time, and each worker names tests by itself
 )
 def test_a_wrong_gzip_body_is_refused(app, body, text, monkeypatch):
-    monkeypatch.setattr(rest_requests, "INFLATED_LIMIT", 1000)
+    monkeypatch.setattr(compression, "INFLATED_LIMIT", 1000)
 
     code, found = ask(app, "POST", f"{HALF}:predict", body, content_encoding="gzip").error
 
@@ -585,7 +585,7 @@ def test_a_gzip_body_of_many_members_is_read_in_proportion_to_its_length():
     seconds = []
     for body in (few, many):
         started = time.perf_counter()
-        assert rest_requests.inflate(body) == b""
+        assert compression.inflate(body) == b""
         seconds.append(time.perf_counter() - started)
     assert seconds[1] < 64 * seconds[0], "in proportion it is 16 times"
 
@@ -622,11 +622,11 @@ def test_what_is_compressed_does_not_wait_for_threads_that_compute(models):
 
 
 def test_the_limit_of_a_gzip_body_is_100_megabytes():
-    assert rest_requests.INFLATED_LIMIT == 100 * 1024 * 1024
-    bomb = gzip.compress(b" " * (rest_requests.INFLATED_LIMIT + 1), compresslevel=1)
+    assert compression.INFLATED_LIMIT == 100 * 1024 * 1024
+    bomb = gzip.compress(b" " * (compression.INFLATED_LIMIT + 1), compresslevel=1)
 
     with pytest.raises(ServingError, match="holds more than 104857600 bytes"):
-        rest_requests.inflate(bomb)
+        compression.inflate(bomb)
 
 
 class _Waits(Kept):

@@ -11,7 +11,14 @@ from weakref import WeakKeyDictionary
 
 from tfapp.errors import reason_of
 from tfapp.serving.examples import Example, NoExample, Recorded, find_example
-from tfapp.serving.models import ModelSpec, ServedModels, State, VersionStatus, versions_of
+from tfapp.serving.models import (
+    DEFAULT_SIGNATURE,
+    ModelSpec,
+    ServedModels,
+    State,
+    VersionStatus,
+    versions_of,
+)
 from tfapp.serving.servable import Servable, Signature, TensorInfo
 from tfapp.serving.status import ServingError
 from tfapp.serving.warmup import recorded_requests
@@ -117,7 +124,7 @@ class Descriptions:
         known = self._known.setdefault(servable, {})
         # Those with underscores in front are TensorFlow's own.
         names = [name for name in servable.signatures if not name.startswith("__")]
-        names.sort(key=lambda name: (name != "serving_default", name))
+        names.sort(key=lambda name: (name != DEFAULT_SIGNATURE, name))
         found, recorded = [], None
         for name in names:
             if name not in known and time.monotonic() < end:

@@ -22,6 +22,7 @@ import tensorflow as tf
 from tfapp.errors import reason_of
 from tfapp.serving.example_features import features_of, made_up_features, text_json
 from tfapp.serving.example_signatures import CLASSIFY, REGRESS
+from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
 from tfapp.serving.tensors import to_arrays
@@ -166,7 +167,7 @@ def _may_vary(shape: tuple[int | None, ...] | None) -> bool:
 
 
 def _named(signature: Signature, document: dict[str, Any]) -> dict[str, Any]:
-    if signature.name == "serving_default":
+    if signature.name == DEFAULT_SIGNATURE:
         return document
     return {"signature_name": signature.name, **document}
 

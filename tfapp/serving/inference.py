@@ -28,13 +28,11 @@ from tfapp.serving.example_signatures import (
     with_context,
 )
 from tfapp.serving.hints import explain, signatures_hint
+from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import to_arrays
-
-DEFAULT_SIGNATURE = "serving_default"
-
 
 T = TypeVar("T")
 S = TypeVar("S")

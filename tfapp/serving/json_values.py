@@ -19,6 +19,7 @@ import numpy as np
 from tfapp.serving.hints import names_hint
 from tfapp.serving.json_contents import holds_bools, holds_strings, quotes_of_keys
 from tfapp.serving.json_texts import misformatted, type_text, value_text
+from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.servable import TensorInfo
 from tfapp.serving.status import Code, ServingError, invalid
 from tfapp.serving.tensors import most_dimensions
@@ -57,7 +58,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
         raise misformatted(
             document, "not formatted correctly. 'signature_name' key must be a string value."
         )
-    return name or "serving_default"
+    return name or DEFAULT_SIGNATURE
 
 
 def output_filter(document: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # clients tell of versions, too, and do without TensorFlow
     from tfapp.serving.servable import Servable
 
 
+# The signature of requests that name none.
+DEFAULT_SIGNATURE = "serving_default"
+
+
 class State(IntEnum):
     """Where a version is between its discovery and its end.
 

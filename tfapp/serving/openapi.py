@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from tfapp.serving.describing import Described, Served, Version
 from tfapp.serving.examples import Example
+from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.servable import TensorInfo
 
 EXAMPLE_PATH = "/docs/request.json"
@@ -143,7 +144,7 @@ def _inline(document: bytes) -> Any:
 
 def _request_schema(verb: str, signature: Described) -> dict[str, Any]:
     named = {"signature_name": {"const": signature.name}}
-    required = [] if signature.name == "serving_default" else ["signature_name"]
+    required = [] if signature.name == DEFAULT_SIGNATURE else ["signature_name"]
     if verb != "predict":
         example = {"type": "object", "additionalProperties": _FEATURE}
         properties = {

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfapp.serving.compression import compressed, is_worth_it
+from tfapp.serving.compression import compressed, inflate, is_worth_it, is_zipped
 from tfapp.serving.description_pages import DESCRIPTION_PATHS, DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
@@ -30,7 +30,6 @@ from tfapp.serving.rest_requests import (
     Question,
     Route,
     describe,
-    inflate,
     parse_route,
     plan,
     read,
@@ -181,7 +180,7 @@ class RestApp:
         elif (
             not self._options.in_loop
             or len(request.body) > _SHORT_BYTES
-            or _is_zipped(request)
+            or is_zipped(request)
             or not self._in_loop(ongoing, route, request)
         ):
             record.deadline = time.monotonic() + self._options.timeout_ms / 1000
@@ -284,7 +283,7 @@ class RestApp:
 
     def _infer(self, route: Route, request: HttpRequest, record: RequestRecord) -> bytes:
         began, worked = time.perf_counter(), time.thread_time()
-        body = inflate(request.body) if _is_zipped(request) else request.body
+        body = inflate(request.body) if is_zipped(request) else request.body
         with ExitStack() as lent:
             with reading(body, self._options.timeout_ms / 1000):
                 question = read(route, body)
@@ -365,10 +364,6 @@ _kept_route = functools.lru_cache(1024)(parse_route)
 
 def _note(record: RequestRecord, question: Question, servable: Servable) -> None:
     record.version, record.signature = servable.version, question.signature
-
-
-def _is_zipped(request: HttpRequest) -> bool:
-    return b"gzip" in request.headers.get(b"content-encoding", b"").lower()
 
 
 def _preflight(headers: dict[bytes, bytes]) -> bytes:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import gzip
-import io
 import re
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +23,9 @@ from tfapp.serving.json_answers import classifications_json, predictions_json, r
 from tfapp.serving.json_examples import parse_examples
 from tfapp.serving.json_parsing import parse_object
 from tfapp.serving.json_values import output_filter, predict_inputs, signature_name
-from tfapp.serving.models import Models, ModelSpec
+from tfapp.serving.models import DEFAULT_SIGNATURE, Models, ModelSpec
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import Code, ServingError, invalid
-
-INFLATED_LIMIT = 100 * 2**20  # bytes
 
 # The JSON of a large body takes up to forty times its size until it is arrays. Of all that come at
 # a time only one is read.
@@ -195,24 +190,6 @@ def describe(route: Route, models: Models) -> bytes:
         return _metadata(servable)
 
 
-def inflate(body: bytes) -> bytes:
-    """Returns what a gzip body holds.
-
-    Raises:
-        ServingError: `INVALID_ARGUMENT`: it is no gzip, not whole, or holds too much.
-    """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-            inflated = file.read(INFLATED_LIMIT + 1)
-    except EOFError:
-        raise invalid("The gzip body ends before it is whole.") from None
-    except (OSError, zlib.error) as error:
-        raise invalid(f"The body is not gzip, as its Content-Encoding says: {error}.") from None
-    if len(inflated) > INFLATED_LIMIT:
-        raise invalid(f"The gzip body holds more than {INFLATED_LIMIT} bytes.")
-    return inflated
-
-
 def _plan_predict(question: Question, servable: Servable, check_method: bool) -> Computation[bytes]:
     document = question.document
     signature = servable.signatures.get(question.signature)
@@ -243,7 +220,7 @@ def _may_hold_bools(body: bytes) -> bool:
 
 def _check_has_inputs(signature: Signature) -> None:
     if not signature.inputs:
-        name = "DEFAULT" if signature.name == inference.DEFAULT_SIGNATURE else signature.name
+        name = "DEFAULT" if signature.name == DEFAULT_SIGNATURE else signature.name
         raise invalid(f"Failed to get input map for signature: {name}")
 
 

@@ -26,7 +26,7 @@ from tfapp.serving import inference
 from tfapp.serving.example_signatures import CLASSIFY
 from tfapp.serving.frugal_executor import FrugalExecutor
 from tfapp.serving.grpc_closing import Gate
-from tfapp.serving.models import Models, ModelSpec
+from tfapp.serving.models import DEFAULT_SIGNATURE, Models, ModelSpec
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.rpc_errors import abort, code_and_text, errors_told
 from tfapp.serving.rpc_management import Health, Management, Reload
@@ -275,7 +275,7 @@ def _noted(spec: ModelSpec, record: RequestRecord) -> ModelSpec:
 def _start(response: Any, request: Any, servable: Servable, record: RequestRecord) -> Any:
     """Writes into a response and a record who answers."""
     record.version = servable.version
-    record.signature = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+    record.signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
     _write_spec(response, request, servable)
     return response
 
@@ -283,7 +283,7 @@ def _start(response: Any, request: Any, servable: Servable, record: RequestRecor
 def _write_spec(response: Any, request: Any, servable: Servable) -> None:
     spec = response.model_spec
     spec.name = servable.name
-    spec.signature_name = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+    spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     spec.version.value = servable.version
 
 

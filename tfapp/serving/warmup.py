@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfapp.serving import inference
+from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.observing import Observer, WarmupRecord
 from tfapp.serving.servable import Servable
 from tfapp.serving.status import Code, ServingError
@@ -114,7 +115,7 @@ def _requests(servable: Servable) -> Iterator[tuple[str, str, Any]]:
         kind = record.WhichOneof("log_type") or ""
         if kind in ("predict_log", "classify_log", "regress_log"):
             request = getattr(record, kind).request
-            name = request.model_spec.signature_name or inference.DEFAULT_SIGNATURE
+            name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             yield kind.removesuffix("_log"), name, request
 
 
