@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tfapp.bench.order import in_order
 from tfapp.bench.roster import FIT_VARIANTS
 from tfapp.timing.machine import Machine
 from tfapp.timing.slices import Slice, Spread, paired_ratio, spread
@@ -127,10 +128,8 @@ def rank(workload: str, rows: Sequence[Row], reference: str) -> WorkloadResult:
         reference: The contender that ratios refer to; if it was not timed, the fastest takes its
             place.
     """
-    timed = sorted((row for row in rows if row.slices), key=lambda row: spread(row.times).median)
-    names = [row.contender for row in timed]
+    base, timed = in_order(rows, reference, lambda row: row.status == "ok")
     ranked = [row.contender for row in timed if row.status == "ok"]
-    base = reference if reference in names else next(iter(ranked or names), None)
     times = next((row.times for row in timed if row.contender == base), [])
     compared = [
         dataclasses.replace(

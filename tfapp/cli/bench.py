@@ -4,44 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from tfapp.cli import options
 from tfapp.cli.console import check_writable
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _timing(command: Command) -> Command:
-    """Adds how often and how long is measured."""
-    command = click.option(
-        "--seconds",
-        type=click.FloatRange(min=0.01),
-        default=0.3,
-        show_default=True,
-        help="Length of a slice, about.",
-    )(command)
+def _rounds(default: int, what: str = "Slices") -> Decorator:
+    """Adds how often is measured."""
     return click.option(
         "--rounds",
         type=click.IntRange(min=1),
-        default=5,
+        default=default,
         show_default=True,
-        help="Slices of each contender.",
-    )(command)
+        help=f"{what} of each contender.",
+    )
 
 
-def _contenders(command: Command) -> Command:
-    """Adds who takes part."""
+def _seconds(default: float) -> Decorator:
+    """Adds how long is measured."""
     return click.option(
-        "--contender",
-        "contenders",
+        "--seconds",
+        type=click.FloatRange(min=0.01),
+        default=default,
+        show_default=True,
+        help="Length of a slice, about.",
+    )
+
+
+def _count(name: str, default: int, help: str) -> Decorator:
+    return click.option(
+        name,
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help=help,
+    )
+
+
+def _names(name: str, help: str, default: str = "") -> Decorator:
+    """Adds an option that takes names and may be repeated."""
+    return click.option(
+        f"--{name}",
+        f"{name}s",
         metavar="NAME",
         multiple=True,
-        help="Who trains it: a name of docs/benchmarks.md, fit-best for all its variants, or"
-        " module:Class for your own. Repeatable.",
-    )(command)
+        help=f"{help} Repeatable." + (f"  [default: {default}]" if default else ""),
+    )
+
+
+def _plot(what: str) -> Decorator:
+    """Adds a drawing."""
+    return click.option(
+        "--plot",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Draw the {what} as bars into an SVG file.",
+    )
+
+
+_TRAINERS = (
+    "Who trains it: a name of docs/benchmarks.md, fit-best for all its variants, or module:Class"
+    " for your own."
+)
 
 
 @click.group(
@@ -64,22 +94,13 @@ Examples:
   tfapp bench training --workload mlp-adam --contender tfapp --contender fit
   tfapp bench training --json --plot speeds.svg""",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    metavar="NAME",
-    multiple=True,
-    help="What is trained: mlp-sgd, mlp-adam, two-layer, cnn or quadratic. Repeatable."
-    "  [default: all]",
+@_names(
+    "workload", "What is trained: mlp-sgd, mlp-adam, two-layer, cnn or quadratic.", default="all"
 )
-@_contenders
-@_timing
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the times as bars into an SVG file.",
-)
+@_names("contender", _TRAINERS)
+@_rounds(5)
+@_seconds(0.3)
+@_plot("times")
 @options.json_output
 @options.common
 def training_command(
@@ -140,36 +161,15 @@ Examples:
   tfapp bench tuning --trials 6 --epochs 3 --rounds 1
   tfapp bench tuning --json""",
 )
-@click.option(
-    "--trials",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="Trials of a search, with values of their own; the same for all contenders.",
+@_count(
+    "--trials", 20, "Trials of a search, with values of their own; the same for all contenders."
 )
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Epochs of a trial.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Searches of each contender.",
-)
-@click.option(
-    "--contender",
-    "contenders",
-    metavar="NAME",
-    multiple=True,
-    help="Who searches: tfapp, keras-tuner, keras-tuner-epoch, or module:Class for your own."
-    " Repeatable.  [default: tfapp, keras-tuner]",
+@_count("--epochs", 10, "Epochs of a trial.")
+@_rounds(3, "Searches")
+@_names(
+    "contender",
+    "Who searches: tfapp, keras-tuner, keras-tuner-epoch, or module:Class for your own.",
+    default="tfapp, keras-tuner",
 )
 @options.json_output
 @options.common
@@ -213,41 +213,15 @@ Examples:
   tfapp bench serving --workload grpc --rounds 3 --seconds 1
   tfapp bench serving --json --plot servers.svg""",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    metavar="NAME",
-    multiple=True,
-    help="What is asked: rest, grpc, calls, bodies or models. Repeatable.  [default: all]",
+@_names("workload", "What is asked: rest, grpc, calls, bodies or models.", default="all")
+@_names(
+    "contender",
+    "Who is asked: a name of docs/benchmarks.md, or module:Class for your own.",
+    default="all",
 )
-@click.option(
-    "--contender",
-    "contenders",
-    metavar="NAME",
-    multiple=True,
-    help="Who is asked: a name of docs/benchmarks.md, or module:Class for your own. Repeatable."
-    "  [default: all]",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Slices of each contender.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.01),
-    default=2.0,
-    show_default=True,
-    help="Length of a slice, about.",
-)
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the rates as bars into an SVG file.",
-)
+@_rounds(5)
+@_seconds(2.0)
+@_plot("rates")
 @options.json_output
 @options.common
 def serving_command(
@@ -288,8 +262,9 @@ def serving_command(
 
 
 @bench.command("sweep", epilog="Example:  tfapp bench sweep --contender fit-best")
-@_contenders
-@_timing
+@_names("contender", _TRAINERS)
+@_rounds(5)
+@_seconds(0.3)
 @options.json_output
 @options.common
 def sweep_command(

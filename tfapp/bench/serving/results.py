@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tfapp.bench.order import in_order
 from tfapp.timing.machine import Machine
 from tfapp.timing.slices import Spread, paired_ratio, spread
 
@@ -178,9 +179,7 @@ def compare(
     Returns:
         The reference, and the rows.
     """
-    timed = sorted((row for row in rows if row.rounds), key=lambda row: spread(row.times).median)
-    names = [row.contender for row in timed]
-    base = reference if reference in names else next(iter(names), None)
+    base, timed = in_order(rows, reference)
     times = next((row.times for row in timed if row.contender == base), [])
     compared = [_summary(row, times, request_bytes) for row in timed]
     return base, (*compared, *(row for row in rows if not row.rounds))

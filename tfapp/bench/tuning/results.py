@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tfapp.bench.order import in_order
 from tfapp.bench.tuning.task import SearchTask, Values
 from tfapp.timing.machine import Machine
 from tfapp.timing.slices import Spread, paired_ratio, spread
@@ -162,9 +163,7 @@ def compare(rows: Sequence[SearchRow], reference: str) -> tuple[str | None, list
     Returns:
         The reference, and the rows.
     """
-    timed = sorted((row for row in rows if row.rounds), key=lambda row: spread(row.times).median)
-    names = [row.contender for row in timed]
-    base = reference if reference in names else next(iter(names), None)
+    base, timed = in_order(rows, reference)
     times = next((row.times for row in timed if row.contender == base), [])
     compared = [
         dataclasses.replace(
