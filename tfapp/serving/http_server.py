@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tfapp.serving.http1 import Connection, Connections, Handler, HttpLimits
+from tfapp.serving.http1 import Handler, HttpLimits
+from tfapp.serving.http_connections import Connection, Connections
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,262 @@
+"""HTTP/1.1 for a handler in the same event loop: requests in, answers out, in their order.
+
+It is made for this server because a general one takes longer for each request than a small model
+does. `httptools` parses; here is what remains: order, limits, and patience with slow clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+import httptools
+
+from tfapp.serving.http1 import Handler, HttpAnswer, HttpLimits, HttpRequest, answer_head
+
+log = logging.getLogger(__name__)
+
+_LARGE = 2**16  # bytes; a body of more is not copied to follow its head
+_CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
+
+
+class Connections:
+    """All connections of a server.
+
+    Args:
+        handler: Answers requests.
+        limits: What clients may take.
+
+    Attributes:
+        open: Those that are open.
+        ending: Whether each is closed after its next answer.
+    """
+
+    def __init__(self, handler: Handler, limits: HttpLimits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.open: set[Connection] = set()
+        self.ending = False
+
+    def drop_late(self) -> None:
+        """Ends those whose client is too slow or has not asked for anything for long."""
+        for connection in list(self.open):
+            connection.drop_if_late()
+
+    def close_idle(self) -> bool:
+        """Closes those that no request is on; returns whether others are left."""
+        for connection in list(self.open):
+            connection.close_if_idle()
+        return bool(self.open)
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a client.
+
+    Args:
+        connections: Those it belongs to.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._all = connections
+        self._limits = connections.limits
+        self._handler = connections.handler
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._waiting: deque[tuple[HttpRequest, bytes]] = deque()
+        self._busy = False  # whether an answer is owed
+        self._ends = False  # whether nothing comes after what waits
+        self._header = b""  # what the answer says of the connection
+        self._method = ""
+        self._refused = False
+        self._arriving = False  # whether a part of a request is there
+        self._since = self._loop.time()  # what is under way began
+        self._new_request()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins."""
+        self._transport = transport
+        self._all.open.add(self)
+        if len(self._all.open) > self._limits.connections:
+            self._refuse(503, "There are too many connections.")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Ends; an answer that is still owed is not sent."""
+        self._all.open.discard(self)
+        self._waiting.clear()
+
+    def eof_received(self) -> bool:
+        """Keeps the connection for the answer that is owed, if there is one; not so with TLS."""
+        self._ends = True
+        owed = self._busy or bool(self._waiting)
+        return owed and self._transport.get_extra_info("sslcontext") is None
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came in."""
+        if self._refused:
+            return
+        if not self._arriving:
+            self._arriving = True
+            self._since = self._loop.time()
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(400, "Invalid HTTP request.")
+        if self._arriving and self._received > self._limits.head_bytes:
+            text = f"The head of the request has more than {self._limits.head_bytes} bytes."
+            self._refuse(431, text)
+
+    # What the parser calls.
+
+    def on_url(self, url: bytes) -> None:
+        """Takes a part of the target."""
+        self._arriving = True
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header."""
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Refuses a body that is announced as too large, or tells that it may come."""
+        self._in_body = True
+        self._received = 0
+        if self._is_too_large(int(self._headers.get(b"content-length", 0))):
+            return
+        if self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, piece: bytes) -> None:
+        """Takes a part of the body."""
+        self._received = 0
+        self._body.append(piece)
+        self._body_bytes += len(piece)
+        self._is_too_large(self._body_bytes)
+
+    def on_message_complete(self) -> None:
+        """Answers a request, after those that came before it."""
+        if self._refused or self._parser.should_upgrade():
+            return
+        path, _, query = self._url.partition(b"?")
+        request = HttpRequest(
+            self._parser.get_method().decode("latin-1"),
+            path.decode("latin-1"),
+            query,
+            self._headers,
+            self._body[0] if len(self._body) == 1 else b"".join(self._body),
+        )
+        header = b"" if self._parser.should_keep_alive() else _CLOSE
+        if not header and self._parser.get_http_version() == "1.0":
+            header = _KEEP
+        self._new_request()
+        if self._busy or self._waiting:
+            self._waiting.append((request, header))
+            self._transport.pause_reading()
+        else:
+            self._begin(request, header)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Reads a request again without its wish for another protocol, which the parser obeys."""
+        method, url, headers = self._parser.get_method(), self._url, self._headers
+        if headers.pop(b"upgrade", None) is None:
+            self._refuse(400, f"{method.decode()} is not offered.")
+            return
+        headers.pop(b"connection", None)
+        lines = [b"%b %b HTTP/1.1" % (method, url)]
+        lines += [b"%b: %b" % header for header in headers.items()]
+        self._parser = httptools.HttpRequestParser(self)
+        self._new_request()
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _new_request(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._received = 0  # bytes since the last that became part of a body
+        self._in_body = False
+        self._arriving = False
+
+    def _is_too_large(self, size: int) -> bool:
+        limit = self._limits.body_bytes
+        if limit is None or size <= limit:
+            return False
+        self._refuse(413, f"The body has more than {limit} bytes. Send it in parts.")
+        return True
+
+    def _begin(self, request: HttpRequest, header: bytes) -> None:
+        self._busy = True
+        self._header = header
+        self._method = request.method
+        try:
+            self._handler.answer(request, self._reply)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            self._reply(self._handler.refuse(500, "The server failed; its log says why."))
+
+    def _reply(self, answer: HttpAnswer) -> None:
+        if not self._busy or self._transport.is_closing():
+            return
+        self._busy = False
+        self._since = self._loop.time()
+        last = self._all.ending or (self._ends and not self._waiting)
+        header = _CLOSE if last else self._header
+        self._write(answer, header)
+        if header is _CLOSE:
+            self._transport.close()
+        elif self._waiting:
+            self._loop.call_soon(self._begin_next)
+
+    def _begin_next(self) -> None:
+        if self._waiting and not self._busy:
+            self._begin(*self._waiting.popleft())
+            if not self._waiting and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _write(self, answer: HttpAnswer, header: bytes) -> None:
+        head = b"%bcontent-length: %d\r\n%b\r\n" % (
+            answer_head(answer.status, answer.headers),
+            len(answer.body),
+            header,
+        )
+        if self._method == "HEAD":
+            self._transport.write(head)
+        elif len(answer.body) > _LARGE:
+            self._transport.writelines((head, answer.body))
+        else:
+            self._transport.write(head + answer.body)
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answers what is no request; what the client still sends is not read."""
+        if self._refused:
+            return
+        self._refused = True
+        self._ends = True
+        if self._busy or self._waiting or self._transport.is_closing():
+            return  # the answers to what came before are owed first, and are all that comes
+        self._method = ""
+        self._write(self._handler.refuse(status, text), _CLOSE)
+        self._transport.close()
+
+    def drop_if_late(self) -> None:
+        """Ends it if the client is too slow or has not asked for anything for long."""
+        seconds, rate = self._loop.time() - self._since, self._limits.bytes_per_second
+        unsent = self._transport.get_write_buffer_size()
+        if self._busy:
+            return
+        if self._arriving:
+            if seconds > self._limits.grace_seconds + (self._body_bytes / rate):
+                part = "body" if self._in_body else "head"
+                self._refuse(408, f"The {part} of the request took too long to arrive.")
+        elif seconds > self._limits.idle_seconds + unsent / rate:
+            self._transport.abort() if unsent else self._transport.close()
+
+    def close_if_idle(self) -> None:
+        """Closes it if no answer is owed."""
+        if not self._busy and not self._waiting:
+            self._transport.close()
