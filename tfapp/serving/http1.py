@@ -81,7 +81,8 @@ class HttpLimits:
     Attributes:
         head_bytes: Size of a request line and its headers.
         body_bytes: Size of a body; None for any.
-        idle_seconds: How long a connection is kept between requests.
+        idle_seconds: How long a connection is kept between requests, and one whose client takes
+            nothing of an answer.
         grace_seconds: How long any request may take to arrive.
         bytes_per_second: How fast it must come in after that, and an answer be taken.
         connections: How many there may be at a time.

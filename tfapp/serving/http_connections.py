@@ -14,6 +14,7 @@ from typing import Any
 import httptools
 
 from tfapp.serving.http1 import Handler, HttpAnswer, HttpLimits, HttpRequest, answer_head
+from tfapp.serving.uptake import Uptake
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,14 @@ class Connection(asyncio.Protocol):
         self._refused = False
         self._arriving = False  # whether a part of a request is there
         self._since = self._loop.time()  # what is under way began
+        self._writable = True  # whether the client takes what is written
+        self._unread = False  # whether an answer may not have reached it
         self._new_request()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins."""
         self._transport = transport
+        self._uptake = Uptake(transport)
         self._all.open.add(self)
         if len(self._all.open) > self._limits.connections:
             self._refuse(503, "There are too many connections.")
@@ -92,6 +96,15 @@ class Connection(asyncio.Protocol):
         self._ends = True
         owed = self._busy or bool(self._waiting)
         return owed and self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        """Begins no more requests: the client does not read their answers, which would pile up."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Goes on with the requests that wait."""
+        self._writable = True
+        self._begin_next()
 
     def data_received(self, data: bytes) -> None:
         """Takes what came in."""
@@ -154,7 +167,7 @@ class Connection(asyncio.Protocol):
         if not header and self._parser.get_http_version() == "1.0":
             header = _KEEP
         self._new_request()
-        if self._busy or self._waiting:
+        if self._busy or self._waiting or not self._writable:
             self._waiting.append((request, header))
             self._transport.pause_reading()
         else:
@@ -213,7 +226,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._begin_next)
 
     def _begin_next(self) -> None:
-        if self._waiting and not self._busy:
+        if self._waiting and self._writable and not self._busy:
             self._begin(*self._waiting.popleft())
             if not self._waiting and not self._transport.is_closing():
                 self._transport.resume_reading()
@@ -224,6 +237,7 @@ class Connection(asyncio.Protocol):
             len(answer.body),
             header,
         )
+        self._unread = True
         if self._method == "HEAD":
             self._transport.write(head)
         elif len(answer.body) > _LARGE:
@@ -245,16 +259,25 @@ class Connection(asyncio.Protocol):
 
     def drop_if_late(self) -> None:
         """Ends it if the client is too slow or has not asked for anything for long."""
-        seconds, rate = self._loop.time() - self._since, self._limits.bytes_per_second
-        unsent = self._transport.get_write_buffer_size()
+        now = self._loop.time()
+        if self._unread:
+            # What was taken gives time for the rest, but none that could be saved up.
+            gained = self._uptake.look() / self._limits.bytes_per_second
+            self._since = min(now, self._since + gained)
+            self._unread = not self._uptake.complete
         if self._busy:
             return
-        if self._arriving:
-            if seconds > self._limits.grace_seconds + (self._body_bytes / rate):
+        seconds = now - self._since
+        if self._unread:
+            if seconds > self._limits.idle_seconds:
+                self._transport.abort()
+        elif self._arriving:
+            more = self._body_bytes / self._limits.bytes_per_second
+            if seconds > self._limits.grace_seconds + more:
                 part = "body" if self._in_body else "head"
                 self._refuse(408, f"The {part} of the request took too long to arrive.")
-        elif seconds > self._limits.idle_seconds + unsent / rate:
-            self._transport.abort() if unsent else self._transport.close()
+        elif seconds > self._limits.idle_seconds:
+            self._transport.close()
 
     def close_if_idle(self) -> None:
         """Closes it if no answer is owed."""

@@ -1,0 +1,58 @@
+"""How much of what was written to a client has reached it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import Any
+
+_ACKNOWLEDGED_AT = 120  # of `tcpi_bytes_acked` in Linux's `struct tcp_info`, since 4.1
+
+
+class Uptake:
+    """What a client takes.
+
+    The buffer of a transport does not tell: the system has megabytes of its own and makes room in
+    large steps, so that a client who reads slowly would seem not to read at all, and encryption has
+    a buffer that nobody can see. Linux says what has arrived; elsewhere the buffer has to do.
+
+    Args:
+        transport: That is written to.
+
+    Attributes:
+        complete: Whether nothing was left at the last look.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self.complete = True
+        self._transport = transport
+        self._left = 0
+        self._arrived = 0
+
+    def look(self) -> int:
+        """Returns how many bytes were taken since the last look, at least."""
+        arrived, queued = _arrived(self._transport.get_extra_info("socket"))
+        left = self._transport.get_write_buffer_size() + queued
+        # Some sandboxes count nothing as arrived.
+        taken = max(0, arrived - self._arrived, self._left - left)
+        self._left, self._arrived = left, arrived
+        self.complete = left == 0
+        return taken
+
+
+def _arrived(connection: socket.socket) -> tuple[int, int]:
+    """Returns how much has arrived at the other end, and how much the system still keeps."""
+    if sys.platform != "linux":
+        return 0, 0
+    import fcntl
+    import termios
+
+    try:
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED_AT + 8)
+        kept = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0, 0
+    if len(told) < _ACKNOWLEDGED_AT + 8:
+        return 0, struct.unpack("i", kept)[0]
+    return struct.unpack_from("Q", told, _ACKNOWLEDGED_AT)[0], struct.unpack("i", kept)[0]
