@@ -31,7 +31,7 @@ class Connections:
 
     Attributes:
         open: Those that are open.
-        ending: Whether each is closed after its next answer.
+        ending: Whether each is closed once what has been asked is answered.
     """
 
     def __init__(self, handler: Handler, limits: HttpLimits) -> None:
@@ -46,7 +46,7 @@ class Connections:
             connection.drop_if_late()
 
     def close_idle(self) -> bool:
-        """Closes those that no request is on; returns whether others are left."""
+        """Closes those that no request is on; returns whether any are left."""
         for connection in list(self.open):
             connection.close_if_idle()
         return bool(self.open)
@@ -217,7 +217,8 @@ class Connection(asyncio.Protocol):
             return
         self._busy = False
         self._since = self._loop.time()
-        last = self._all.ending or (self._ends and not self._waiting)
+        over = self._ends or (self._all.ending and not self._arriving)
+        last = over and not self._waiting
         header = _CLOSE if last else self._header
         self._write(answer, header)
         if header is _CLOSE:
@@ -280,6 +281,6 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def close_if_idle(self) -> None:
-        """Closes it if no answer is owed."""
-        if not self._busy and not self._waiting:
+        """Closes it if no answer is owed, and no request is arriving."""
+        if not (self._busy or self._waiting or self._arriving):
             self._transport.close()

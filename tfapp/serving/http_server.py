@@ -49,6 +49,7 @@ class HttpServer:
         self._listens = threading.Event()
         self._end = threading.Event()
         self._end_at = 0.0
+        self._swept = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="tfapp-http", daemon=True)
 
     def start(self) -> None:
@@ -94,12 +95,8 @@ class HttpServer:
             backlog=_BACKLOG,
         )
         self._listens.set()
-        swept = time.monotonic()
         while not self._end.is_set():
-            await asyncio.sleep(_LOOK_SECONDS)
-            if time.monotonic() - swept >= _SWEEP_SECONDS:
-                swept = time.monotonic()
-                self._connections.drop_late()
+            await self._pause()
         self._connections.ending = True
         # Whom the system has let in, but not yet the event loop, would be cut off by closing.
         door = self._socket.dup()
@@ -122,7 +119,13 @@ class HttpServer:
 
     async def _until(self, true: Callable[[], Any], end: float) -> None:
         while not true() and time.monotonic() < min(end, self._end_at):
-            await asyncio.sleep(_LOOK_SECONDS)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if time.monotonic() - self._swept >= _SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            self._connections.drop_late()
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
