@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -84,9 +85,11 @@ class Client(socket.socket):
 
 
 @contextmanager
-def serving(handler: Echo, limits: HttpLimits = LIMITS) -> Iterator[tuple[HttpServer, int]]:
+def serving(
+    handler: Echo, limits: HttpLimits = LIMITS, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[HttpServer, int]]:
     bound = bound_socket("rest_api_port", 0)
-    server = HttpServer(handler, bound, limits=limits)
+    server = HttpServer(handler, bound, limits=limits, tls=tls)
     server.start()
     try:
         yield server, bound.getsockname()[1]
@@ -100,3 +103,24 @@ def request(path: str, *headers: str, method: str = "GET", body: bytes = b"") ->
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def wait_until_refused(port):
+    while True:
+        try:
+            Client(port).close()
+        except OSError:
+            return
+        time.sleep(0.01)
+
+
+@contextmanager
+def ending(server, port, seconds=20.0):
+    """Lets a server come to its end meanwhile, and waits for it."""
+    closing = threading.Thread(target=server.close, args=(time.monotonic() + seconds,))
+    closing.start()
+    wait_until_refused(port)
+    yield
+    closing.join(seconds + 5)
+    assert not closing.is_alive()
+    assert not server.is_alive()

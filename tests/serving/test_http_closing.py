@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import contextmanager
 
-from http_for_tests import Client, Echo, request, serving
+from http_for_tests import Client, Echo, ending, request, serving
 
 from tfapp.serving.http1 import HttpLimits
 
 POST = request("/c", "Content-Length: 4", method="POST")
 LONGER_THAN_IDLE = 1.0  # connections without a request are kept for half a second
-
-
-def wait_until_refused(port):
-    while True:
-        try:
-            Client(port).close()
-        except OSError:
-            return
-        time.sleep(0.01)
-
-
-@contextmanager
-def ending(server, port, seconds=20.0):
-    """Lets a server come to its end meanwhile, and waits for it."""
-    closing = threading.Thread(target=server.close, args=(time.monotonic() + seconds,))
-    closing.start()
-    wait_until_refused(port)
-    yield
-    closing.join(seconds + 5)
-    assert not closing.is_alive()
-    assert not server.is_alive()
 
 
 def test_a_request_that_is_arriving_is_answered():

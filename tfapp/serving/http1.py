@@ -85,6 +85,7 @@ class HttpLimits:
             nothing of an answer.
         grace_seconds: How long any request may take to arrive.
         bytes_per_second: How fast it must come in after that, and an answer be taken.
+        handshake_seconds: How long a handshake of TLS may take.
         connections: How many there may be at a time.
     """
 
@@ -93,6 +94,7 @@ class HttpLimits:
     idle_seconds: float = 75.0
     grace_seconds: float = 30.0
     bytes_per_second: int = 1000
+    handshake_seconds: float = 10.0
     connections: int = field(default_factory=_most_connections)
 
 

@@ -45,11 +45,10 @@ class Connections:
         for connection in list(self.open):
             connection.drop_if_late()
 
-    def close_idle(self) -> bool:
-        """Closes those that no request is on; returns whether any are left."""
+    def close_idle(self) -> None:
+        """Closes those that no request is on."""
         for connection in list(self.open):
             connection.close_if_idle()
-        return bool(self.open)
 
 
 class Connection(asyncio.Protocol):
@@ -282,5 +281,10 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Closes it if no answer is owed, and no request is arriving."""
-        if not (self._busy or self._waiting or self._arriving):
+        if self._busy or self._waiting or self._arriving:
+            return
+        if not self._transport.is_closing():
             self._transport.close()
+        elif self._uptake.has_all():
+            # TLS waits for the farewell of a client who may not listen before its next request.
+            self._transport.abort()

@@ -10,15 +10,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from tfapp.serving.http1 import Handler, HttpLimits
 from tfapp.serving.http_connections import Connection, Connections
+from tfapp.serving.http_entrance import Entrance
 
 log = logging.getLogger(__name__)
 
 # How long connections without a request are kept at the end: a request may be on its way.
 _LINGER_SECONDS = 0.5
+# And handshakes: they take a few round trips. Who is not in then has not sent a request.
+_LAST_HANDSHAKE_SECONDS = 2.0
 _LOOK_SECONDS = 0.05
 _SWEEP_SECONDS = 1.0
 _BACKLOG = 1024
@@ -42,9 +44,12 @@ class HttpServer:
         limits: HttpLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connections = Connections(handler, limits or HttpLimits())
+        limits = limits or HttpLimits()
+        self._connections = Connections(handler, limits)
+        self._entrance = Entrance(self._connect, tls, limits.handshake_seconds)
         self._socket = bound
         self._tls = tls
+        self._limits = limits
         self._loop = _new_event_loop()
         self._listens = threading.Event()
         self._end = threading.Event()
@@ -89,9 +94,10 @@ class HttpServer:
 
     async def _serve(self) -> None:
         server = await self._loop.create_server(
-            lambda: Connection(self._connections),
+            self._connect,
             sock=self._socket,
             ssl=self._tls,
+            ssl_handshake_timeout=self._limits.handshake_seconds if self._tls else None,
             backlog=_BACKLOG,
         )
         self._listens.set()
@@ -101,23 +107,30 @@ class HttpServer:
         # Whom the system has let in, but not yet the event loop, would be cut off by closing.
         door = self._socket.dup()
         server.close()
-        await self._let_in(door)
-        await self._until(lambda: not self._connections.open, time.monotonic() + _LINGER_SECONDS)
-        await self._until(lambda: not self._connections.close_idle(), self._end_at)
+        self._let_in(door)
+        self._loop.call_later(_LAST_HANDSHAKE_SECONDS, self._entrance.close)
+        await self._until(self._is_empty, time.monotonic() + _LINGER_SECONDS)
+        await self._until(self._is_empty_of_idle, self._end_at)
+        self._entrance.close()
 
-    async def _let_in(self, door: socket.socket) -> None:
+    def _connect(self) -> Connection:
+        return Connection(self._connections)
+
+    def _let_in(self, door: socket.socket) -> None:
         """Takes the connections that wait at a listener, and closes it."""
         door.setblocking(False)
-        waiting = []
         with door, suppress(OSError):  # BlockingIOError when none is left
             while True:
-                waiting.append(door.accept()[0])
-        for accepted in waiting:
-            await self._loop.connect_accepted_socket(
-                lambda: Connection(self._connections), accepted, ssl=self._tls
-            )
+                self._entrance.admit(door.accept()[0])
 
-    async def _until(self, true: Callable[[], Any], end: float) -> None:
+    def _is_empty(self) -> bool:
+        return not (self._connections.open or self._entrance.under_way)
+
+    def _is_empty_of_idle(self) -> bool:
+        self._connections.close_idle()
+        return self._is_empty()
+
+    async def _until(self, true: Callable[[], bool], end: float) -> None:
         while not true() and time.monotonic() < min(end, self._end_at):
             await self._pause()
 

@@ -7,6 +7,7 @@ import struct
 import sys
 from typing import Any
 
+_SYSTEM_TELLS = sys.platform == "linux"
 _ACKNOWLEDGED_AT = 120  # of `tcpi_bytes_acked` in Linux's `struct tcp_info`, since 4.1
 
 
@@ -39,6 +40,11 @@ class Uptake:
         self._left, self._arrived = left, arrived
         self.complete = left == 0
         return taken
+
+    def has_all(self) -> bool:
+        """Tells whether everything has certainly been taken."""
+        self.look()
+        return self.complete and _SYSTEM_TELLS
 
 
 def _arrived(connection: socket.socket) -> tuple[int, int]:
