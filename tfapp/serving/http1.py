@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 Reply = Callable[["HttpAnswer"], None]
 
 _MOST_CONNECTIONS = 10_000
-_OTHER_FILES = 256  # that a process needs besides: models, gRPC, logs
+_OTHER_FILES = 320  # that a process needs besides: models, gRPC, logs, lingering connections
 
 
 class HttpRequest(NamedTuple):
@@ -87,6 +87,7 @@ class HttpLimits:
         bytes_per_second: How fast it must come in after that, and an answer be taken.
         handshake_seconds: How long a handshake of TLS may take.
         connections: How many there may be at a time.
+        lingering: How many more, that are refused and only kept until their client has heard it.
     """
 
     head_bytes: int = 2**16
@@ -96,6 +97,7 @@ class HttpLimits:
     bytes_per_second: int = 1000
     handshake_seconds: float = 10.0
     connections: int = field(default_factory=_most_connections)
+    lingering: int = 64
 
 
 @functools.lru_cache(256)

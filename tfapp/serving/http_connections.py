@@ -19,6 +19,9 @@ from tfapp.serving.uptake import Uptake
 log = logging.getLogger(__name__)
 
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
+# How long, and how much, a client may still send that nobody wants, until it has read why.
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 2**26
 _CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
 
 
@@ -31,6 +34,7 @@ class Connections:
 
     Attributes:
         open: Those that are open.
+        lingering: Of these the ones whose last answer is sent, and maybe not yet read.
         ending: Whether each is closed once what has been asked is answered.
     """
 
@@ -38,7 +42,12 @@ class Connections:
         self.handler = handler
         self.limits = limits
         self.open: set[Connection] = set()
+        self.lingering: set[Connection] = set()
         self.ending = False
+
+    def are_too_many(self) -> bool:
+        """Tells whether there are more than there may be."""
+        return len(self.open) - len(self.lingering) > self.limits.connections
 
     def drop_late(self) -> None:
         """Ends those whose client is too slow or has not asked for anything for long."""
@@ -68,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[HttpRequest, bytes]] = deque()
         self._busy = False  # whether an answer is owed
         self._ends = False  # whether nothing comes after what waits
+        self._heard_all = False  # whether the client sends nothing any more
         self._header = b""  # what the answer says of the connection
         self._method = ""
         self._refused = False
@@ -82,17 +92,20 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._uptake = Uptake(transport)
         self._all.open.add(self)
-        if len(self._all.open) > self._limits.connections:
+        if self._all.are_too_many():
             self._refuse(503, "There are too many connections.")
 
     def connection_lost(self, error: Exception | None) -> None:
         """Ends; an answer that is still owed is not sent."""
         self._all.open.discard(self)
+        if self in self._all.lingering:
+            self._all.lingering.remove(self)
+            self._farewell.cancel()
         self._waiting.clear()
 
     def eof_received(self) -> bool:
         """Keeps the connection for the answer that is owed, if there is one; not so with TLS."""
-        self._ends = True
+        self._ends = self._heard_all = True
         owed = self._busy or bool(self._waiting)
         return owed and self._transport.get_extra_info("sslcontext") is None
 
@@ -108,6 +121,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Takes what came in."""
         if self._refused:
+            self._discard(len(data))
             return
         if not self._arriving:
             self._arriving = True
@@ -136,6 +150,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Refuses a body that is announced as too large, or tells that it may come."""
+        if self._refused:  # what the parser has got already came after the end
+            return
         self._in_body = True
         self._received = 0
         if self._is_too_large(int(self._headers.get(b"content-length", 0))):
@@ -220,7 +236,9 @@ class Connection(asyncio.Protocol):
         last = over and not self._waiting
         header = _CLOSE if last else self._header
         self._write(answer, header)
-        if header is _CLOSE:
+        if last:
+            self._end()
+        elif header is _CLOSE:
             self._transport.close()
         elif self._waiting:
             self._loop.call_soon(self._begin_next)
@@ -255,7 +273,33 @@ class Connection(asyncio.Protocol):
             return  # the answers to what came before are owed first, and are all that comes
         self._method = ""
         self._write(self._handler.refuse(status, text), _CLOSE)
-        self._transport.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Closes it when the client has heard its last answer, which it may not expect.
+
+        To close while there is more to be read would be a reset, and take the answer from a client
+        that is still sending.
+        """
+        self._refused = True
+        self._waiting.clear()
+        self._new_request()
+        lingering = self._all.lingering
+        if self._heard_all or len(lingering) >= self._limits.lingering:
+            self._transport.close()
+            return
+        lingering.add(self)
+        self._discarded = 0
+        self._farewell = self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def _discard(self, size: int) -> None:
+        if self in self._all.lingering:
+            self._discarded += size
+            if self._discarded > _LINGER_BYTES:
+                self._transport.close()
 
     def drop_if_late(self) -> None:
         """Ends it if the client is too slow or has not asked for anything for long."""
@@ -281,10 +325,9 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Closes it if no answer is owed, and no request is arriving."""
-        if self._busy or self._waiting or self._arriving:
-            return
-        if not self._transport.is_closing():
-            self._transport.close()
-        elif self._uptake.has_all():
+        if self._transport.is_closing():
             # TLS waits for the farewell of a client who may not listen before its next request.
-            self._transport.abort()
+            if self._uptake.has_all():
+                self._transport.abort()
+        elif not (self._busy or self._waiting or self._arriving or self in self._all.lingering):
+            self._transport.close()
