@@ -124,3 +124,19 @@ def ending(server, port, seconds=20.0):
     closing.join(seconds + 5)
     assert not closing.is_alive()
     assert not server.is_alive()
+
+
+def settled(asked: list[str]) -> int:
+    """Returns how many requests were begun, when no more are."""
+    before = -1
+    while len(asked) > before:
+        before = len(asked)
+        time.sleep(0.5)
+    return before
+
+
+def wait_for_end(server) -> None:
+    end = time.monotonic() + 20
+    while server.open_connections():
+        assert time.monotonic() < end, "it is still open"
+        time.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from http_for_tests import Client, Echo, request, serving
+from http_for_tests import Client, Echo, request, serving, settled, wait_for_end
 
 from tfapp.serving.http1 import HttpLimits
 
@@ -17,22 +17,6 @@ def slow(client: Client) -> Client:
     """Lets the system keep little for it."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
     return client
-
-
-def settled(asked: list[str]) -> int:
-    """Returns how many requests were begun, when no more are."""
-    before = -1
-    while len(asked) > before:
-        before = len(asked)
-        time.sleep(0.5)
-    return before
-
-
-def wait_for_end(server) -> None:
-    end = time.monotonic() + 20
-    while server.open_connections():
-        assert time.monotonic() < end, "it is still open"
-        time.sleep(0.05)
 
 
 def test_requests_wait_while_their_answers_are_not_read():

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from http_for_tests import Client, Echo, ending, request, serving
+from http_for_tests import Client, Echo, ending, request, serving, settled, wait_for_end
 
 from tfapp.serving.http1 import HttpLimits
 
@@ -98,3 +98,44 @@ def test_the_end_does_not_wait_for_clients_that_do_not_say_farewell(server_tls, 
             pass
 
         assert time.monotonic() - began < 25, "asyncio's own patience is 30 s"
+
+
+def test_who_does_not_shake_hands_counts_as_a_connection(server_tls, trust):
+    limits = HttpLimits(connections=5, handshake_seconds=60)
+    with serving(Echo(), limits, server_tls) as (server, port):
+        silent = [Client(port) for _ in range(20)]
+        for client in silent[5:]:
+            assert client.ends()
+        assert server.open_connections() == 5
+        with pytest.raises(OSError):
+            Encrypted(port, trust)
+        silent[0].close()
+        end = time.monotonic() + 20
+        while server.open_connections() == 5:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        with Encrypted(port, trust) as client:
+            assert client.ask(request("/x"))[0] == 200
+            assert client.ask(request("/large"))[2] == b"x" * 1_000_000
+            assert server.open_connections() == 5
+        for client in silent[1:]:
+            client.close()
+
+
+def test_requests_wait_while_their_answers_are_not_read(server_tls, trust):
+    echo = Echo()
+    with serving(echo, tls=server_tls) as (_, port), Encrypted(port, trust) as client:
+        client.sendall(request("/large") * 100)
+
+        assert settled(echo.asked) < 50
+        for _ in range(100):
+            assert client.read()[2] == b"x" * 1_000_000
+
+
+def test_who_takes_nothing_is_dropped(server_tls, trust):
+    limits = HttpLimits(idle_seconds=0.5, bytes_per_second=1000)
+    with serving(Echo(), limits, server_tls) as (server, port), Encrypted(port, trust) as client:
+        client.sendall(request("/large") * 100)
+        assert client.recv(1)
+
+        wait_for_end(server)

@@ -18,6 +18,7 @@ from tfapp.serving.uptake import Uptake
 
 log = logging.getLogger(__name__)
 
+TOO_MANY = "There are too many connections."
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
 # How long, and how much, a client may still send that nobody wants, until it has read why.
 _LINGER_SECONDS = 2.0
@@ -45,9 +46,13 @@ class Connections:
         self.lingering: set[Connection] = set()
         self.ending = False
 
-    def are_too_many(self) -> bool:
-        """Tells whether there are more than there may be."""
-        return len(self.open) - len(self.lingering) > self.limits.connections
+    def are_too_many(self, coming: int = 0) -> bool:
+        """Tells whether there are more than there may be.
+
+        Args:
+            coming: How many there will be besides.
+        """
+        return len(self.open) - len(self.lingering) + coming > self.limits.connections
 
     def drop_late(self) -> None:
         """Ends those whose client is too slow or has not asked for anything for long."""
@@ -93,7 +98,7 @@ class Connection(asyncio.Protocol):
         self._uptake = Uptake(transport)
         self._all.open.add(self)
         if self._all.are_too_many():
-            self._refuse(503, "There are too many connections.")
+            self._refuse(503, TOO_MANY)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Ends; an answer that is still owed is not sent."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tfapp.serving.http1 import Handler, HttpLimits
-from tfapp.serving.http_connections import Connection, Connections
-from tfapp.serving.http_entrance import Entrance
+from tfapp.serving.http_connections import TOO_MANY, Connection, Connections
+from tfapp.serving.http_entrance import Entrance, HandedOver
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,9 @@ class HttpServer:
     ) -> None:
         limits = limits or HttpLimits()
         self._connections = Connections(handler, limits)
-        self._entrance = Entrance(self._connect, tls, limits.handshake_seconds)
+        self._entrance = Entrance(self._connect, tls, limits.handshake_seconds, self._has_room)
         self._socket = bound
         self._tls = tls
-        self._limits = limits
         self._loop = _new_event_loop()
         self._listens = threading.Event()
         self._end = threading.Event()
@@ -68,8 +67,8 @@ class HttpServer:
         return self._thread.is_alive()
 
     def open_connections(self) -> int:
-        """Returns how many connections there are."""
-        return len(self._connections.open)
+        """Returns how many connections there are, also those that are shaking hands."""
+        return len(self._connections.open) + len(self._entrance.under_way)
 
     def close(self, end: float) -> None:
         """Returns when the requests under way are answered, or at the time `end`.
@@ -94,11 +93,7 @@ class HttpServer:
 
     async def _serve(self) -> None:
         server = await self._loop.create_server(
-            self._connect,
-            sock=self._socket,
-            ssl=self._tls,
-            ssl_handshake_timeout=self._limits.handshake_seconds if self._tls else None,
-            backlog=_BACKLOG,
+            self._hand_over if self._tls else self._connect, sock=self._socket, backlog=_BACKLOG
         )
         self._listens.set()
         while not self._end.is_set():
@@ -115,6 +110,15 @@ class HttpServer:
 
     def _connect(self) -> Connection:
         return Connection(self._connections)
+
+    def _hand_over(self) -> HandedOver:
+        return HandedOver(self._entrance)
+
+    def _has_room(self) -> bool:
+        if not self._connections.are_too_many(len(self._entrance.under_way) + 1):
+            return True
+        self._connections.handler.refuse(503, TOO_MANY)  # it is not sent, but counted
+        return False
 
     def _let_in(self, door: socket.socket) -> None:
         """Takes the connections that wait at a listener, and closes it."""
