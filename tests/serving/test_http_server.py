@@ -101,6 +101,28 @@ def test_another_protocol_is_not_taken_up_and_the_request_is_answered(client):
     assert client.ask(request("here:80", method="CONNECT"))[0] == 400
 
 
+def test_offers_of_another_protocol_may_be_many(client):
+    """Some of them with a body, and more than would fit into nested calls."""
+    offer = ("Connection: Upgrade", "Upgrade: h2c")
+    pair = request("/x", *offer) + request("/y", *offer, method="POST", body=b"ab")
+    client.sendall(pair * 3000)
+
+    for _ in range(3000):
+        assert client.read()[2] == b"GET /x"
+        assert client.read()[2] == b"POST /y ab"
+    assert client.ask(request("/z"))[2] == b"GET /z"
+
+
+@pytest.mark.parametrize(
+    "end", [b"nonsense\r\n\r\n", request("here:80", method="CONNECT")], ids=["words", "connect"]
+)
+def test_after_offers_of_another_protocol_nonsense_is_refused(client, end):
+    client.sendall(request("/x", "Connection: Upgrade", "Upgrade: h2c") * 3 + end)
+
+    assert [client.read()[0] for _ in range(4)] == [200, 200, 200, 400]
+    assert client.ends()
+
+
 def test_a_large_answer_arrives_whole(client):
     assert client.ask(request("/large"))[2] == b"x" * 1_000_000
 

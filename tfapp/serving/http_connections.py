@@ -18,6 +18,7 @@ from tfapp.serving.uptake import Uptake
 
 log = logging.getLogger(__name__)
 
+_INVALID = "Invalid HTTP request."
 TOO_MANY = "There are too many connections."
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
 # How long, and how much, a client may still send that nobody wants, until it has read why.
@@ -135,9 +136,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            self._decline_upgrades(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(400, "Invalid HTTP request.")
+            self._refuse(400, _INVALID)
         if self._arriving and self._received > self._limits.head_bytes:
             text = f"The head of the request has more than {self._limits.head_bytes} bytes."
             self._refuse(431, text)
@@ -193,18 +194,41 @@ class Connection(asyncio.Protocol):
         else:
             self._begin(request, header)
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Reads a request again without its wish for another protocol, which the parser obeys."""
+    def _decline_upgrades(self, rest: memoryview) -> None:
+        """Goes on after a request that has the wish for another protocol, which the parser obeys.
+
+        Args:
+            rest: What came after it; it may hold more such requests.
+        """
+        while not self._refused:
+            head = self._declined()
+            if head is None:
+                return
+            try:
+                self._parser.feed_data(head)
+                self._received += len(rest)
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self._refuse(400, _INVALID)
+
+    def _declined(self) -> bytes | None:
+        """Returns the head of a request without its wish, for a new parser; None if it is refused.
+
+        It could not be read to its end by the parser that has seen the wish.
+        """
         method, url, headers = self._parser.get_method(), self._url, self._headers
         if headers.pop(b"upgrade", None) is None:
             self._refuse(400, f"{method.decode()} is not offered.")
-            return
+            return None
         headers.pop(b"connection", None)
-        lines = [b"%b %b HTTP/1.1" % (method, url)]
-        lines += [b"%b: %b" % header for header in headers.items()]
         self._parser = httptools.HttpRequestParser(self)
         self._new_request()
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        lines = [b"%b %b HTTP/1.1" % (method, url)]
+        lines += [b"%b: %b" % header for header in headers.items()]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _new_request(self) -> None:
         self._url = b""
