@@ -158,6 +158,54 @@ def test_a_head_without_an_end_is_refused(port, sent):
     ask(port)
 
 
+LONG = b"x-a: " + b"a" * 21_000 + b"\r\n"
+BODY = b"a" * 100_000
+LENGTH = b"content-length: 100000\r\nconnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [b"GET / HTTP/1.1\r\n" + LONG + b"\r\n"],
+        [b"GET /" + b"0" * 21_000 + b" HTTP/1.1\r\n\r\n"],
+        [b"POST / HTTP/1.1\r\n" + LENGTH + LONG + b"\r\n" + BODY],
+        [b"GET / HTTP/1.1\r\n" + b"x-a: a\r\n" * 2700 + b"\r\n"],
+        [b"GET / HTTP/1.1\r\nx-a: " + b"a" * 15_000, b"a" * 6000 + b"\r\n\r\n"],
+        [b"POST / HTTP/1.1\r\nx-b: b\r\nx-a: " + b"a" * 15_000, LONG[5:] + LENGTH + b"\r\n" + BODY],
+    ],
+    ids=["header", "target", "with-body", "headers", "pieces", "pieces-with-body"],
+)
+def test_a_head_that_is_too_large_is_refused_also_when_it_is_whole(port, sent):
+    with connected(port) as client:
+        for piece in sent:
+            client.sendall(piece)
+            time.sleep(0.1)
+        assert parsed(everything(client)) == (
+            431,
+            "The head of the request has more than 20000 bytes.",
+        )
+
+
+def test_of_requests_that_come_at_once_each_head_is_looked_at(port):
+    good = b"GET / HTTP/1.1\r\nx-a: " + b"a" * 15_000 + b"\r\n\r\n"
+    with connected(port) as client:
+        client.sendall(good * 4 + b"GET / HTTP/1.1\r\n" + LONG + b"\r\n")
+        answers = everything(client)
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 4
+    assert answers.count(b"HTTP/1.1 431 ") == 1
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_large_body_does_not_count_as_head(port, pieces):
+    head = b"POST / HTTP/1.1\r\n" + LENGTH + b"x-a: " + b"a" * 15_000 + b"\r\n\r\n"
+    at = len(head) // 2
+    with connected(port) as client:
+        for piece in [head + BODY] if pieces == 1 else [head[:at], head[at:] + BODY]:
+            client.sendall(piece)
+            time.sleep(0.1)
+        assert everything(client).endswith(b"\r\n\r\n100000")
+
+
 def test_a_head_of_the_allowed_size_is_read(port):
     with connected(port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nx-a: " + b"a" * 10_000)

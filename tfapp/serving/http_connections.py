@@ -18,6 +18,7 @@ from tfapp.serving.uptake import Uptake
 
 log = logging.getLogger(__name__)
 
+_BETWEEN = len(b": \r\n")
 _INVALID = "Invalid HTTP request."
 TOO_MANY = "There are too many connections."
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._header = b""  # what the answer says of the connection
         self._method = ""
         self._refused = False
+        self._counts = False  # whether headers are counted
         self._arriving = False  # whether a part of a request is there
         self._since = self._loop.time()  # what is under way began
         self._writable = True  # whether the client takes what is written
@@ -133,15 +135,17 @@ class Connection(asyncio.Protocol):
             self._arriving = True
             self._since = self._loop.time()
         self._received += len(data)
+        if self._received > self._limits.head_bytes:
+            self._count_head()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrades(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, _INVALID)
+        self._counts = False
         if self._arriving and self._received > self._limits.head_bytes:
-            text = f"The head of the request has more than {self._limits.head_bytes} bytes."
-            self._refuse(431, text)
+            self._refuse_head()
 
     # What the parser calls.
 
@@ -149,14 +153,20 @@ class Connection(asyncio.Protocol):
         """Takes a part of the target."""
         self._arriving = True
         self._url += url
+        self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header."""
         self._headers[name.lower()] = value
+        if self._counts:
+            self._head_bytes += len(name) + len(value) + _BETWEEN
 
     def on_headers_complete(self) -> None:
         """Refuses a body that is announced as too large, or tells that it may come."""
         if self._refused:  # what the parser has got already came after the end
+            return
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse_head()
             return
         self._in_body = True
         self._received = 0
@@ -193,6 +203,19 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._begin(request, header)
+
+    def _count_head(self) -> None:
+        """Counts headers while a piece is read that may hold more than there may be of them.
+
+        With every piece it would take a good part of the time for a small request.
+        """
+        self._counts = True
+        sizes = (len(name) + len(value) + _BETWEEN for name, value in self._headers.items())
+        self._head_bytes = len(self._url) + sum(sizes)
+
+    def _refuse_head(self) -> None:
+        limit = self._limits.head_bytes
+        self._refuse(431, f"The head of the request has more than {limit} bytes.")
 
     def _decline_upgrades(self, rest: memoryview) -> None:
         """Goes on after a request that has the wish for another protocol, which the parser obeys.
@@ -234,6 +257,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
+        self._head_bytes = 0  # of the target, and of headers if there may be too many
         self._body_bytes = 0
         self._received = 0  # bytes since the last that became part of a body
         self._in_body = False
