@@ -27,6 +27,8 @@ class Echo:
     def answer(self, request: HttpRequest, reply: Reply) -> None:
         self.asked.append(request.path)
         text = f"{request.method} {request.path} {request.body.decode()}".strip()
+        if request.path.startswith("/host"):
+            text += f" {request.query.decode()} {request.headers[b'host'].decode()}"
         answer = HttpAnswer(200, text.encode(), ((b"content-type", b"text/plain"),))
         if request.path == "/broken":
             raise KeyError("unforeseen")

@@ -76,6 +76,25 @@ def test_the_client_says_whether_the_connection_is_kept(client, content, kept, h
         assert client.ends()
 
 
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        ("http://there:80/host/x?q=1", "GET /host/x q=1 there:80"),
+        ("HTTPS://me@there/host?q=/", "GET /host q=/ there"),
+        ("/host?u=http://there/", "GET /host u=http://there/ here"),
+        ("http://there", "GET /"),
+        ("http://there?q=1", "GET /"),
+        ("ftp://there/x", "GET ftp://there/x"),
+    ],
+)
+def test_a_target_may_have_a_scheme_and_a_host(client, target, seen):
+    assert client.ask(request(target))[::2] == (200, seen.encode())
+
+
+def test_options_may_ask_for_the_server_itself(client):
+    assert client.ask(request("*", method="OPTIONS"))[2] == b"OPTIONS *"
+
+
 def test_head_has_no_body(client):
     client.sendall(request("/x", method="HEAD"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 Reply = Callable[["HttpAnswer"], None]
 
+_ABSOLUTE = re.compile(rb"(?i:https?)://(?:[^/?#]*@)?([^/?#]*)(.*)", re.DOTALL)
 _MOST_CONNECTIONS = 10_000
 _OTHER_FILES = 320  # that a process needs besides: models, gRPC, logs, lingering connections
 
@@ -20,7 +22,7 @@ class HttpRequest(NamedTuple):
 
     Attributes:
         method: In upper case.
-        path: As it was sent, without the query.
+        path: As it was sent, without the query, and without a scheme and host before it.
         query: What follows the question mark.
         headers: By name in lower case; of several with one name the last.
         body: As it was sent; empty if there is none.
@@ -102,11 +104,14 @@ class HttpLimits:
 
 @functools.lru_cache(256)
 def answer_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Returns the first line of an answer and its headers, without the empty line that ends them.
+    """Writes the beginning of an answer.
 
     Args:
         status: Of HTTP.
         headers: Their names and values.
+
+    Returns:
+        The first line and the headers, without the empty line that ends them.
     """
     try:
         phrase = http.HTTPStatus(status).phrase
@@ -115,3 +120,23 @@ def answer_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     lines = [b"HTTP/1.1 %d %b" % (status, phrase.encode())]
     lines += [b"%b: %b" % header for header in headers]
     return b"\r\n".join(lines) + b"\r\n"
+
+
+def origin_form(target: bytes, headers: dict[bytes, bytes]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Turns the target of a request for a proxy into that of one for a server.
+
+    A server must take `http://host/path` too, and then believe that host.
+    Source: RFC 9112, 3.2.2.
+
+    Args:
+        target: As it was sent.
+        headers: By name.
+
+    Returns:
+        The path and query, and the headers with that host; both as they were if it is no such target.
+    """
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return target, headers
+    host, path = match.groups()
+    return path if path.startswith(b"/") else b"/" + path, headers | {b"host": host}

@@ -13,12 +13,20 @@ from typing import Any
 
 import httptools
 
-from tfapp.serving.http1 import Handler, HttpAnswer, HttpLimits, HttpRequest, answer_head
+from tfapp.serving.http1 import (
+    Handler,
+    HttpAnswer,
+    HttpLimits,
+    HttpRequest,
+    answer_head,
+    origin_form,
+)
 from tfapp.serving.uptake import Uptake
 
 log = logging.getLogger(__name__)
 
 _BETWEEN = len(b": \r\n")
+_SLASH = ord("/")
 _INVALID = "Invalid HTTP request."
 TOO_MANY = "There are too many connections."
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
@@ -186,12 +194,15 @@ class Connection(asyncio.Protocol):
         """Answers a request, after those that came before it."""
         if self._refused or self._parser.should_upgrade():
             return
-        path, _, query = self._url.partition(b"?")
+        url, headers = self._url, self._headers
+        if url[0] != _SLASH:
+            url, headers = origin_form(url, headers)
+        path, _, query = url.partition(b"?")
         request = HttpRequest(
             self._parser.get_method().decode("latin-1"),
             path.decode("latin-1"),
             query,
-            self._headers,
+            headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
         )
         header = b"" if self._parser.should_keep_alive() else _CLOSE
