@@ -133,7 +133,7 @@ def origin_form(target: bytes, headers: dict[bytes, bytes]) -> tuple[bytes, dict
         headers: By name.
 
     Returns:
-        The path and query, and the headers with that host; both as they were if it is no such target.
+        The path and query, and the headers with that host; both unchanged if there is no host.
     """
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
