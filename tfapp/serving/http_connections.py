@@ -30,6 +30,8 @@ _SLASH = ord("/")
 _INVALID = "Invalid HTTP request."
 TOO_MANY = "There are too many connections."
 _LARGE = 2**16  # bytes; a body of more is not copied to follow its head
+# Share of the time between requests in which nobody asks how much of an answer was taken.
+_CALM = 0.02
 # How long, and how much, a client may still send that nobody wants, until it has read why.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**26
@@ -368,7 +370,7 @@ class Connection(asyncio.Protocol):
     def drop_if_late(self) -> None:
         """Ends it if the client is too slow or has not asked for anything for long."""
         now = self._loop.time()
-        if self._unread:
+        if self._unread and now - self._since > self._limits.idle_seconds * _CALM:
             # What was taken gives time for the rest, but none that could be saved up.
             gained = self._uptake.look() / self._limits.bytes_per_second
             self._since = min(now, self._since + gained)
