@@ -5,7 +5,7 @@
 Half of the connections never end their headers, half never their body, and one in a hundred asks
 for an answer of several megabytes that it does not read. Exit code 0: every other client is
 answered right meanwhile, a new client is answered soon, and no request is left that does not
-arrive. Answers that are not read are kept for longer: a second for each kilobyte.
+arrive. An answer of which nothing is taken is kept for 75 seconds.
 """
 
 from __future__ import annotations

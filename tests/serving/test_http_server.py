@@ -57,6 +57,12 @@ def test_a_request_may_come_byte_by_byte_and_in_chunks(client):
     assert client.read()[2] == b"POST /slow abcde"
 
 
+def test_what_comes_after_a_body_says_nothing_of_it(client):
+    content = request("/host", "Transfer-Encoding: chunked", method="POST")
+
+    assert client.ask(content + b"1\r\na\r\n0\r\nHost: there\r\n\r\n")[2].endswith(b" here")
+
+
 @pytest.mark.parametrize(
     ("content", "kept", "header"),
     [
