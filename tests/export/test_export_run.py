@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +17,11 @@ import tensorflow as tf
 
 from tfapp.config import load_config
 from tfapp.errors import ExitCode, ExportError, StorageError, UsageError
+from tfapp.export import saved_model
+from tfapp.export.hidden import hidden_folder
 from tfapp.export.saved_model import export_run
 from tfapp.export.verification import refuse_differences
+from tfapp.exported import read_card
 from tfapp.runs import Run
 from tfapp.training.restore import load_trained
 from tfapp.training.samples import read_samples
@@ -157,3 +164,62 @@ def test_a_killed_export_is_invisible_and_is_cleared_by_the_next(digits_run, tmp
     assert len(list(folder.iterdir())) == 1
     export_run(digits_run, folder)
     assert [p.name for p in folder.iterdir()] == ["1"]
+
+
+def test_what_is_left_of_a_process_of_the_same_number_is_cleared(digits_run, tmp_path):
+    folder = tmp_path / "digits"
+    # In a container every process has the number 1, so the number tells nothing.
+    for left in (f"1.{os.getpid()}", "ab12cd34"):
+        (folder / f".tfapp-export-{left}" / "model").mkdir(parents=True)
+    export_run(digits_run, folder)
+    assert [p.name for p in folder.iterdir()] == ["1"]
+
+
+def test_an_export_in_between_is_whole_and_is_not_touched(digits_run, tmp_path, monkeypatch):
+    folder = tmp_path / "digits"
+    write, between = saved_model.write_draft, []
+
+    def late(draft, beside):
+        monkeypatch.setattr(saved_model, "write_draft", write)
+        between.append(export_run(digits_run, folder))
+        assert beside.is_dir(), "what is being written is no leftover"
+        return write(draft, beside)
+
+    monkeypatch.setattr(saved_model, "write_draft", late)
+    with pytest.raises(UsageError, match=r"1 appeared while this one was being written"):
+        export_run(digits_run, folder)
+    assert [p.name for p in folder.iterdir()] == ["1"]
+    read_card(between[0].path)
+
+
+def test_a_folder_that_another_export_took_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    make, taken = tempfile.mkdtemp, []
+
+    def making(**options):
+        made = make(**options)
+        if not taken:
+            taken.append(made)
+            with hidden_folder(tmp_path):  # which is given a folder of its own
+                assert not Path(made).exists()
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", making)
+    with hidden_folder(tmp_path) as found:
+        assert [p.name for p in tmp_path.iterdir()] == [found.name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_the_disk_refuses_is_told_as_such(digits_run, tmp_path, monkeypatch):
+    def failing(number):
+        def fail(draft, beside):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(saved_model, "write_draft", fail)
+
+    failing(errno.ENOSPC)
+    with pytest.raises(StorageError, match=r"cannot write .*/1: No space left.* Free some space"):
+        export_run(digits_run, tmp_path / "digits")
+    failing(errno.ENOMEM)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        export_run(digits_run, tmp_path / "digits")
+    assert list((tmp_path / "digits").iterdir()) == []

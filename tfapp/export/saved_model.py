@@ -12,8 +12,9 @@ saved_models/digits-mlp/
 
 from __future__ import annotations
 
-import os
-import shutil
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,14 +22,19 @@ import tensorflow as tf
 from tfapp.errors import StorageError, UsageError, reason_of, storage_errors
 from tfapp.export.draft import Draft, write_draft
 from tfapp.export.formats import check_formats
+from tfapp.export.hidden import hidden_folder
 from tfapp.export.model_card.page import read_intended_use
 from tfapp.export.platforms import settle_batch_sizes
 from tfapp.export.version import ExportedModel, ExportOptions
 from tfapp.exported import versions
-from tfapp.locks import process_alive
 from tfapp.runs import Run, open_run
 from tfapp.settings import saved_models_folder
 from tfapp.training.restore import load_trained
+
+# What only the disk can be the reason of, or who may write to it.
+_REFUSALS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+)  # fmt: skip
 
 
 def export_run(
@@ -71,31 +77,43 @@ def export_run(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / str(_free_version(folder, version))
-        beside = folder / f".tfapp-export-{target.name}.{os.getpid()}"
-        try:
-            _clear_leftovers(folder)
-            beside.mkdir()
-            draft = Draft(trained, options, sizes, target, intended_use)
-            exported = write_draft(draft, beside)
-            _publish(beside / "model", target)
-        except tf.errors.OpError as error:
-            reason = reason_of(error)
-            raise StorageError(
-                f"cannot write {target}: {reason}. No version was added; free some space and run"
-                " the command again."
-            ) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    with hidden_folder(folder) as beside, _disk_refusals(target):
+        exported = write_draft(Draft(trained, options, sizes, target, intended_use), beside)
+        _publish(beside / "model", target)
     return exported
 
 
+@contextmanager
+def _disk_refusals(target: Path) -> Iterator[None]:
+    """Tells in one sentence that the disk refused; whatever else went wrong is raised as it is."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise StorageError(
+            f"cannot write {target}: {reason_of(error)}. No version was added; free some space and"
+            " run the command again."
+        ) from error
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        with storage_errors(target):
+            raise
+
+
 def _publish(folder: Path, target: Path) -> None:
-    if target.exists():
+    appeared = target.exists()
+    try:
+        if not appeared:
+            folder.rename(target)
+    except OSError as error:
+        appeared = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+        if not appeared:
+            raise
+    if appeared:
         raise UsageError(
             f"version {target} appeared while this one was being written; it was not touched."
             " Run the command again for the next number."
         )
-    folder.rename(target)
 
 
 def _free_version(folder: Path, wanted: int | None) -> int:
@@ -110,11 +128,3 @@ def _free_version(folder: Path, wanted: int | None) -> int:
             f" free one, {max(taken) + 1}."
         )
     return wanted
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Removes what a killed export left; one that is still being written stays."""
-    for leftover in folder.glob(".tfapp-export-*.*"):
-        pid = leftover.name.rpartition(".")[2]
-        if not (pid.isdigit() and process_alive(int(pid))):
-            shutil.rmtree(leftover, ignore_errors=True)
