@@ -18,6 +18,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from ports_for_tests import free_port
@@ -221,6 +222,32 @@ def test_versions_change_and_the_server_ends_without_a_request_lost(base, tmp_pa
     assert "Traceback" not in err
     assert f"Running gRPC ModelServer at 0.0.0.0:{ports['grpc']} ..." in err
     assert f"Exporting HTTP/REST API at:localhost:{ports['rest']} ..." in err
+
+
+def test_a_second_signal_does_not_wait_for_the_request_under_way(base, tmp_path):
+    port = free_port()
+    words = ("counter", "--port", port, "--rest_api_port=0", "--access_log")
+    with server(tmp_path, *words) as process:
+        assert process.stdout.readline().startswith("counter version 1 ")
+        watched = psutil.Process(process.pid)
+        channel = grpc.insecure_channel(f"localhost:{port}")
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert grpc_predict(stub) == [1.5]
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = "counter", "slow"
+        request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
+        request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(600.0, tf.float64))
+        used = watched.cpu_times().user
+        asked = stub.Predict.future(request)
+        until(lambda: watched.cpu_times().user > used + 0.5)  # it computes
+        process.send_signal(signal.SIGTERM)
+        next(line for line in process.stderr if line.startswith("stopping;"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        asked.cancel()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "stopping" not in err, "it is not promised twice"
+    assert "error" not in err
 
 
 def test_a_request_that_takes_too_long_is_ended_by_the_time_limit(base):

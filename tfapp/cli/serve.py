@@ -6,8 +6,9 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from tfapp.serving.status import ServingError
 
 if TYPE_CHECKING:
     from tfapp.serving.configs import ModelConfig
+    from tfapp.serving.observing import Observer
     from tfapp.serving.server import ModelServer
 
 log = logging.getLogger("tfapp.serving.server")
@@ -41,6 +43,8 @@ _native = logging.getLogger("tfapp.serving.native")  # what C++ writes to stderr
 
 _NEEDED = ("httptools", "orjson")
 _LOOK_SECONDS = 0.05
+_FLUSH_SECONDS = 1.0
+_END_SECONDS = 2.0
 
 
 class _FlagsCommand(click.Command):
@@ -223,7 +227,8 @@ def _serve_here(
     from tfapp.cli.signals import stop_on_signals
 
     said = b"" if log_options.as_json else b"\nstopping; once more to quit at once\n"
-    with stop_on_signals(said) as stop:
+    logs: list[Observer] = []
+    with stop_on_signals(said, lambda code: _end_at_once(code, logs)) as stop:
         load_tensorflow(_native.warning if log_options.as_json else None)
         from tfapp.serving.server import ModelServer
 
@@ -232,6 +237,7 @@ def _serve_here(
         gc.collect()
         gc.freeze()
         with server_log(log_options) as requests:
+            logs.append(requests)
             try:
                 server = ModelServer(flags, configs, observers=[requests], options=chosen)
                 _run(server, flags, stop, log_options, "https" if chosen.rest_tls else "http")
@@ -241,6 +247,38 @@ def _serve_here(
                 log.error("%s", error)
                 return error.exit_code
     return ExitCode.DONE
+
+
+def _end_at_once(code: ExitCode, logs: Sequence[Observer]) -> None:
+    """Ends the process, which would wait for its threads, and these for requests under way."""
+    from tfapp.serving.logs import AccessLog
+
+    def flush() -> None:
+        for requests in logs:
+            if isinstance(requests, AccessLog):
+                requests.close()
+        logging.shutdown()
+
+    # By another thread: this one may have been interrupted in the middle of a line of the log, and
+    # whoever reads the log may read no more.
+    flushing = threading.Thread(target=flush, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_SECONDS)
+    os._exit(code)
+
+
+def _end_soon() -> None:
+    """Sees to it that the process ends, whatever its threads still wait for.
+
+    A request that takes longer than is waited for cannot be ended, and the interpreter would wait
+    for it; so it would for a line of the log that nobody reads.
+    """
+
+    def end() -> None:
+        time.sleep(_END_SECONDS)
+        os._exit(ExitCode.DONE)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _run(
@@ -258,9 +296,12 @@ def _run(
                 raise TfappError("REST stopped by itself; see the lines above.")
             time.sleep(_LOOK_SECONDS)
         if options.as_json:
-            log.info("stopping")
+            # This thread must go on even if nobody reads the log, and the pipe to him is full.
+            threading.Thread(target=log.info, args=["stopping"], daemon=True).start()
     finally:
         server.close()
+        if stop() is not None:
+            _end_soon()
 
 
 def _tell(server: ModelServer, flags: Flags, scheme: str) -> None:
