@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tfapp.config import load_config
 from tfapp.errors import DataError, ExportError, MissingError
 from tfapp.export.saved_model import export_run
+from tfapp.exported import find_version, versions
 from tfapp.prediction import load_model, parse_rows, predict, predict_rows
 from tfapp.training.restore import load_trained
 from tfapp.training.samples import read_samples
@@ -133,3 +135,24 @@ def test_a_saved_model_of_another_program_is_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
     with pytest.raises(ExportError, match=r"has no tfapp.json: it was not exported by tfapp"):
         load_model(tmp_path / "other")
+
+
+def test_a_copy_is_asked_whatever_it_is_called(exported, tmp_path, monkeypatch):
+    rows = np.zeros([2, 8, 8, 1]).tolist()
+    expected = predict_rows(exported.path, rows).probabilities
+    copy = shutil.copytree(exported.path, tmp_path / "copied")
+    assert predict_rows(copy, rows).probabilities == expected
+    monkeypatch.chdir(copy)
+    assert predict_rows(".", rows).probabilities == expected
+
+
+def test_the_versions_of_a_folder_are_those_that_a_server_finds(exported):
+    folder = exported.path.parent
+    padded = exported.path.rename(folder / "00000003")
+    for other in ("\u00b2", "\u0664", "9" * 30, "-7", "5x"):  # no numbers of versions
+        (folder / other).mkdir()
+    (folder / "7").touch()
+    assert versions(folder) == {3: padded}
+    assert find_version(folder) == load_model(folder).path == padded
+    assert versions(folder / "nothing") == {}
+    assert find_version(padded / "variables") is None

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfapp.data.columns import input_names
 from tfapp.data.splits import DataInfo
 from tfapp.errors import ExportError
+from tfapp.serving.versions import scan
 
 CARD = "tfapp.json"
 
@@ -23,15 +24,12 @@ def find_version(path: Path) -> Path | None:
     """Returns the SavedModel at `path`, or the newest version in it; `None` if there is none."""
     if (path / "saved_model.pb").is_file():
         return path
-    numbers = versions(path)
-    return path / str(numbers[-1]) if numbers else None
+    return next(reversed(versions(path).values()), None)
 
 
-def versions(folder: Path) -> list[int]:
-    """Returns the numbers of the versions in a folder, lowest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+def versions(folder: Path) -> dict[int, Path]:
+    """Returns the versions in a folder by their number, lowest first: those a server finds."""
+    return dict(sorted(scan(folder).items())) if folder.is_dir() else {}
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -40,16 +38,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         ExportError: There is no card, or a file is missing or changed.
     """
-    try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        files = card["files"]
-    except FileNotFoundError as error:
-        raise ExportError(
-            f"{folder} has no {CARD}: it was not exported by tfapp. Export one with tfapp export."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{folder / CARD} is damaged ({error}); export the run again.") from error
-    for name, checksum in files.items():
+    card = read_unchecked_card(folder)
+    for name, checksum in card["files"].items():
         file = folder / name
         if not file.is_file() or sha256(file) != checksum:
             what = "is not what was written" if file.is_file() else "is missing"
@@ -58,6 +48,23 @@ def read_card(folder: Path) -> dict[str, Any]:
                 f" {card.get('run', '')} again with tfapp export."
             )
     return card
+
+
+def read_unchecked_card(folder: Path) -> dict[str, Any]:
+    """Reads the card of a SavedModel alone, for those who want to know whose it is.
+
+    Raises:
+        ExportError: There is no card, or it is none.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return {**card, "files": dict(card["files"])}
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"{folder} has no {CARD}: it was not exported by tfapp. Export one with tfapp export."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{folder / CARD} is damaged ({error}); export the run again.") from error
 
 
 def sha256(file: Path) -> str:

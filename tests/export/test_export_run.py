@@ -71,7 +71,10 @@ def test_versions_count_up_and_are_never_overwritten(digits_run, tmp_path):
     with pytest.raises(UsageError, match=r"2 exists and was not touched.*next free one, 11"):
         export_run(digits_run, folder, version=2)
     assert (folder / "2" / "tfapp.json").read_bytes() == before
-    assert sorted(p.name for p in folder.iterdir()) == ["1", "10", "2"]
+    (folder / "2").rename(folder / "0002")
+    with pytest.raises(UsageError, match="0002 exists and was not touched"):
+        export_run(digits_run, folder, version=2)
+    assert sorted(p.name for p in folder.iterdir()) == ["0002", "1", "10"]
 
 
 def test_a_table_with_texts_is_one_input_a_column(tmp_path):

@@ -424,7 +424,17 @@ def test_the_newest_export_of_a_run_is_served(replaced, digits_run, tmp_path, mo
         assert folders == {"2": exported[1]}
     other = exported[1] / "tfapp.json"
     other.write_text(other.read_text().replace('"run": "digits"', '"run": "other"'))
+    (exported[1] / "saved_model.pb").unlink()  # which is no matter of this run
     assert replaced("digits")[2] == {"1": exported[0]}
+
+
+def test_the_export_of_a_run_must_be_whole(cli, digits_run, tmp_path, monkeypatch):
+    from tfapp.export.saved_model import export_run
+
+    monkeypatch.chdir(tmp_path)
+    (export_run(digits_run).path / "assets" / "labels.txt").write_text("other\n")
+    result = cli("serve", "runs/digits")
+    refused(result, ExitCode.FAILED, "labels.txt is not what was written. Export the run digits")
 
 
 @pytest.fixture

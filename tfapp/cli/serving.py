@@ -174,11 +174,12 @@ def _export_of(run: Path) -> tuple[str, Path]:
     label = load_config(run / "config.toml").label
     folder = saved_models_folder() / label
     load_tensorflow()
-    from tfapp.exported import CARD, read_card, versions
+    from tfapp.exported import CARD, read_card, read_unchecked_card, versions
 
-    for number in reversed(versions(folder)):
-        version = folder / str(number)
-        if (version / CARD).is_file() and read_card(version)["run"] == run.name:
+    for version in reversed(versions(folder).values()):
+        # Only what will be served must be whole: others may be of other runs.
+        if (version / CARD).is_file() and read_unchecked_card(version)["run"] == run.name:
+            read_card(version)
             return _alone(version.resolve(), label)
     raise MissingError(
         f"run {run} has no SavedModel in {folder}. Type: tfapp export {run}"

@@ -124,7 +124,7 @@ def _free_version(folder: Path, wanted: int | None) -> int:
         raise UsageError(f"version {wanted}: versions are positive numbers.")
     if wanted in taken:
         raise UsageError(
-            f"{folder / str(wanted)} exists and was not touched. Leave --version out for the next"
+            f"{taken[wanted]} exists and was not touched. Leave --version out for the next"
             f" free one, {max(taken) + 1}."
         )
     return wanted

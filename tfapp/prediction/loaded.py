@@ -34,7 +34,8 @@ def loaded_model(source: str | Path, runs: str | Path | None, step: int | None) 
 def _saved_model(version: Path) -> Model:
     card = read_card(version)
     info = info_from_json(card["info"])
-    servable = load_servable(card["name"], int(version.name), version)
+    # Not the folder's name: it may have been copied to another.
+    servable = load_servable(card["name"], int(card["version"]), version)
     signature = servable.signatures["serving_default"]
     data = card["config"]["data"]
     size = data.get("image_size")
