@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -113,6 +114,99 @@ def test_it_is_not_tried_for_ever():
         with pytest.raises(Unreachable, match=r"closes the connection.*grpc://localhost:\d+/NAME"):
             model_at(port).metadata()
         assert len(requests) == 3
+
+
+SETTINGS = b"\0\0\0\4\0" + b"\0" * 4  # all that a server of HTTP/2 must say
+
+
+@contextmanager
+def dropping_grpc():
+    """A server that closes each connection when a request is there; gives its port and these."""
+    listener = socket.create_server(("localhost", 0))
+    requests = []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as frames:
+                connection.sendall(SETTINGS)
+                frames.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+                while head := frames.read(9):
+                    content = frames.read(int.from_bytes(head[:3], "big"))
+                    if head[3] == 0:  # DATA
+                        requests.append(content)
+                        break
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], requests
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def test_a_grpc_connection_lost_before_an_answer_is_tried_again():
+    with dropping_grpc() as (port, requests), model_at(port, "grpc") as model:
+        with pytest.raises(Unreachable, match="closes the connection, or does not speak gRPC"):
+            model.status()
+        assert len(requests) == 3
+        assert len(set(requests)) == 1
+
+
+def test_what_a_grpc_server_says_itself_is_not_asked_for_again():
+    class Busy(model_service_pb2_grpc.ModelServiceServicer):
+        def GetModelStatus(self, request, context):
+            asked.append(request)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "busy: a, b")
+
+    asked = []
+    with grpc_server(Busy()) as port, model_at(port, "grpc") as model:
+        with pytest.raises(ServingError, match=r"^busy: a, b$") as caught:
+            model.status()
+        assert (caught.value.code, len(asked)) == (Code.UNAVAILABLE, 1)
+        assert not isinstance(caught.value, Unreachable)
+
+
+class Failure(grpc.RpcError):
+    """How gRPC tells that there is no connection."""
+
+    def __init__(self, text):
+        self._text = text
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return self._text
+
+
+@pytest.mark.parametrize(
+    ("text", "tries", "said"),
+    [
+        ("ipv4:10.0.0.1:9: connect: No route to host (113)", 3, "^cannot reach localhost:1: fail"),
+        ("ipv4:10.0.0.1:9: connection attempt timed out before receiving SETTINGS", 3, "^cannot r"),
+        ("ipv4:10.0.0.1:9: Connection refused", 3, "^nothing listens on localhost:1"),
+        ("ipv4:10.0.0.1:9: Socket closed", 3, "closes the connection, or does not speak gRPC"),
+        ("Trying to connect an http1.x server", 1, "^localhost:1 does not speak gRPC, or not grpc"),
+        ("Tls handshake failed: WRONG_VERSION_NUMBER", 1, "^localhost:1 does not speak gRPC, or"),
+        ("SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED", 1, "is not trusted"),
+    ],
+)
+def test_why_grpc_has_no_connection_is_told(monkeypatch, text, tries, said):
+    def failing(request, **options):
+        asked.append(request)
+        raise Failure(f"failed to connect to all addresses; last error: {text}")
+
+    asked = []
+    monkeypatch.setattr("tfapp.serving.client.over_grpc.PAUSES_S", (0, 0))
+    stub = SimpleNamespace(GetModelStatus=failing)
+    monkeypatch.setattr(model_service_pb2_grpc, "ModelServiceStub", lambda channel: stub)
+    with model_at(1, "grpc") as model, pytest.raises(Unreachable, match=said):
+        model.status()
+    assert len(asked) == tries
 
 
 def test_an_answer_that_breaks_off_is_not_asked_for_again():
@@ -232,10 +326,10 @@ class OtherModels(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextmanager
-def grpc_server(*, secure, client=False):
+def grpc_server(models=None, *, secure=False, client=False):
     """A model server that has no predictions; gives its port."""
     server = grpc.server(ThreadPoolExecutor(2))
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(OtherModels(), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(models or OtherModels(), server)
     key, chain, roots = (
         (CERTIFICATES / name).read_bytes() for name in ("server.key", "server.pem", "authority.pem")
     )
@@ -269,7 +363,7 @@ def test_grpc_checks_a_certificate_shows_its_own_and_sends_headers():
 
 def test_grpc_that_is_no_model_server_is_told():
     with (
-        grpc_server(secure=False) as port,
+        grpc_server() as port,
         model_at(port, "grpc") as model,
         pytest.raises(Unreachable, match=r"speaks gRPC, but is no model server"),
     ):

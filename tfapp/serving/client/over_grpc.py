@@ -30,8 +30,24 @@ from tfapp.serving.client.values import Array, feature_values
 from tfapp.serving.models import State, VersionStatus
 from tfapp.serving.status import Code, ServingError
 
-# Answers of any size: gRPC refuses those above 4 MB otherwise.
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_OPTIONS = [
+    # Answers of any size: gRPC refuses those above 4 MB otherwise.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Else a refused connection is not tried again within the pauses between our turns.
+    ("grpc.initial_reconnect_backoff_ms", int(PAUSES_S[0] * 1000)),
+]
+# What gRPC says by itself, of connections it has not got and of some it had. A server that answers
+# UNAVAILABLE says something else, and is not asked again.
+_NO_CONNECTION = ("failed to connect to all addresses", "connections to all backends failing")
+_REFUSED = "Connection refused"
+_NO_HOST = ("errors resolving", "resolution failed")
+_NOT_TRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_OTHER_PROTOCOL = ("http1", "HTTP2", "HTTP/2", "Tls handshake failed", "SSL_ERROR")
+_LOST = (
+    "Socket closed", "Stream removed", "Connection reset", "Broken pipe", "GOAWAY",
+    "transport is closing", "Transport closed", "Endpoint closing",
+)  # fmt: skip
 
 
 class GrpcModel(ServedModel):
@@ -151,39 +167,48 @@ class GrpcModel(ServedModel):
             try:
                 return method(request, timeout=self._timeout_s, metadata=self._headers)
             except grpc.RpcError as error:
-                if pause is None or not _refused(error):
+                if pause is None or not _may_be_asked_again(error):
                     raise self._failure(error) from error
                 time.sleep(pause)
         raise AssertionError("the last turn returns or raises")
 
     def _failure(self, error: grpc.RpcError) -> ServingError:
         code, text = Code(error.code().value[0]), error.details() or error.code().name
+        if code is Code.UNAVAILABLE and (trouble := self._connection_trouble(text)):
+            return Unreachable(trouble)
         server = self.address.server
-        if _refused(error):
+        if code is Code.DEADLINE_EXCEEDED:
+            return failure(code, text, f"{server} did not answer within {self._timeout_s:g} s.")
+        if code is Code.UNIMPLEMENTED and text == "Method not found!":
+            return Unreachable(f"{server} speaks gRPC, but is no model server: {text}")
+        return failure(code, text, self._hint() if wants_hint(code, text) else "")
+
+    def _connection_trouble(self, text: str) -> str:
+        """Returns what is wrong with the connection; empty if the server answered by it."""
+        server, scheme = self.address.server, self.address.scheme
+        if _REFUSED in text:
             usual = "" if self.address.port == 8500 else "; gRPC is usually on 8500"
-            return Unreachable(
+            return (
                 f"nothing listens on {server}. Start the server, or correct the port{usual}."
                 f" gRPC says: {text}"
             )
-        if code is Code.UNAVAILABLE and ("resolving" in text or "resolution failed" in text):
-            return Unreachable(f"no machine named {self.address.host!r} is known: {text}")
-        if code is Code.DEADLINE_EXCEEDED:
-            return failure(code, text, f"{server} did not answer within {self._timeout_s:g} s.")
-        if code is Code.UNAVAILABLE and "CERTIFICATE_VERIFY_FAILED" in text:
-            return Unreachable(
+        if _says(text, *_NO_HOST):
+            return f"no machine named {self.address.host!r} is known: {text}"
+        if _NOT_TRUSTED in text:
+            return (
                 f"the certificate of {server} is not trusted. Give the certificate of who signed"
                 " it: connect(url, ca=FILE), or GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=FILE."
                 f" gRPC says: {text}"
             )
-        if code is Code.UNAVAILABLE and _not_grpc(text):
-            other = "grpc" if self.address.secure else "grpcs"
-            return Unreachable(
-                f"{server} does not speak gRPC, or not {self.address.scheme}://: {text}. REST is"
-                f" http://{server}/v1/models/{self.address.name}; gRPC may want {other}://."
+        other = _says(text, *_OTHER_PROTOCOL)
+        if other or _says(text, *_LOST):
+            closes = "" if other else "closes the connection, or "
+            return (
+                f"{server} {closes}does not speak gRPC, or not {scheme}://: {text}. REST is"
+                f" http://{server}/v1/models/{self.address.name}; gRPC may want"
+                f" {'grpc' if self.address.secure else 'grpcs'}://."
             )
-        if code is Code.UNIMPLEMENTED and text == "Method not found!":
-            return Unreachable(f"{server} speaks gRPC, but is no model server: {text}")
-        return failure(code, text, self._hint() if wants_hint(code, text) else "")
+        return f"cannot reach {server}: {text}" if _says(text, *_NO_CONNECTION) else ""
 
     def _hint(self) -> str:
         if self.address.version is None:
@@ -200,14 +225,18 @@ class GrpcModel(ServedModel):
         return f"Versions: {', '.join(f'{v} {State(s).name}' for v, s in reversed(versions))}."
 
 
-def _refused(error: grpc.RpcError) -> bool:
-    """Tells whether there was no connection, so that nothing can have been sent."""
+def _may_be_asked_again(error: grpc.RpcError) -> bool:
+    """Tells whether there was no connection, or it was lost, and that may change."""
     text = error.details() or ""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and "Connection refused" in text
+    return (
+        error.code() is grpc.StatusCode.UNAVAILABLE
+        and _says(text, _REFUSED, *_NO_CONNECTION, *_LOST)
+        and not _says(text, _NOT_TRUSTED, *_OTHER_PROTOCOL)
+    )
 
 
-def _not_grpc(text: str) -> bool:
-    return "failed to connect to all addresses" in text or "http1" in text or "HTTP2" in text
+def _says(text: str, *parts: str) -> bool:
+    return any(part in text for part in parts)
 
 
 def _input(examples: Sequence[Example], context: Example | None) -> Any:

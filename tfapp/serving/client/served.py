@@ -18,8 +18,9 @@ Inputs = Mapping[str, Any] | Any
 
 DEFAULT_SIGNATURE = "serving_default"
 
-# A connection that was refused or reset before a byte came back is tried again after so many
-# seconds. Requests change nothing on a server, so one that arrived after all does no harm.
+# A connection that was refused or lost before a byte came back (by gRPC: an answer) is tried again
+# after so many seconds. Requests change nothing on a server, so one that arrived after all does no
+# harm.
 PAUSES_S = (0.1, 0.4)
 
 
