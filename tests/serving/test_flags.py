@@ -17,6 +17,7 @@ from tfapp.serving.flags import (
     flag_groups,
     flags_by_support,
     parse_flags,
+    typed_flags,
 )
 
 CPUS = os.cpu_count()
@@ -97,6 +98,12 @@ def test_every_flag_is_read_in_each_way_it_can_be_typed(name):
         assert getattr(flags, name) == expected, words
         assert others == ()
         assert flags.given() == ({} if expected == default else {name: expected})
+
+
+def test_a_flag_that_was_typed_with_its_default_was_typed():
+    words = ["a", "--model-name=default", "--port", "8500", "--enable_batching", "false"]
+    assert parse_flags(words) == (Flags(), ("a",))
+    assert typed_flags(words) == {"model_name", "port", "enable_batching"}
 
 
 def test_other_words_are_left_in_their_order():

@@ -386,6 +386,9 @@ def test_a_folder_of_versions_is_served_by_its_own_name(replaced, base):
     assert (path, folders) == (base, {"1": base / "1"})
     flags, *_ = replaced("counter/", "--rest_api_port", "0", "--model_name=other")
     assert flags == {"model_name": "other"}
+    # Typed is typed, even where it is what the real server would take by itself.
+    flags, *_ = replaced("counter", "--model-name=default")
+    assert flags == {"rest_api_port": "8501"}
 
 
 def test_one_saved_model_is_served_alone(replaced, base, tmp_path):

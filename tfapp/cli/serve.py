@@ -29,6 +29,7 @@ from tfapp.serving.flags import (
     flag_groups,
     flags_by_support,
     parse_flags,
+    typed_flags,
 )
 from tfapp.serving.options import ServerOptions
 from tfapp.serving.status import ServingError
@@ -171,8 +172,7 @@ def _resolve(
 
     if not others:
         return flags
-    rest = any(word.replace("-", "_").startswith("__rest_api_port") for word in words)
-    return with_model(flags, others[0], runs, rest=rest)
+    return with_model(flags, typed_flags(words), others[0], runs)
 
 
 def _serve(flags: Flags, server: str, log: LogOptions, chosen: ServerOptions) -> int:

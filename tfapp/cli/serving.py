@@ -50,14 +50,14 @@ def refuse_own_options(context: click.Context, real: str) -> None:
         )
 
 
-def with_model(flags: Flags, model: str, runs: Path | None, *, rest: bool) -> Flags:
+def with_model(flags: Flags, typed: Collection[str], model: str, runs: Path | None) -> Flags:
     """Returns the flags that serve a model which is named by itself.
 
     Args:
         flags: As they were typed.
+        typed: The names of those that were typed; the others follow the model.
         model: A folder of versions, a SavedModel, or a run.
         runs: Folder of run directories.
-        rest: Whether the port of REST is left as it is.
 
     Raises:
         UsageError: The flags name other models.
@@ -69,9 +69,9 @@ def with_model(flags: Flags, model: str, runs: Path | None, *, rest: bool) -> Fl
     name, base_path = _find(model, runs)
     return dataclasses.replace(
         flags,
-        model_name=flags.given().get("model_name", name),
+        model_name=flags.model_name if "model_name" in typed else name,
         model_base_path=str(base_path),
-        rest_api_port=flags.rest_api_port if rest else REST_PORT,
+        rest_api_port=flags.rest_api_port if "rest_api_port" in typed else REST_PORT,
     )
 
 

@@ -173,6 +173,23 @@ def parse_flags(words: Sequence[str], *, also: Sequence[str] = ()) -> tuple[Flag
     Raises:
         UsageError: There is no such flag, or its value is none of its type.
     """
+    values, others = _parse(words, also)
+    return Flags(**values), tuple(others)
+
+
+def typed_flags(words: Sequence[str]) -> frozenset[str]:
+    """Returns the names of the flags that were typed, be it with their defaults.
+
+    Args:
+        words: As `parse_flags` takes them.
+
+    Raises:
+        UsageError: As there.
+    """
+    return frozenset(_parse(words, ())[0])
+
+
+def _parse(words: Sequence[str], also: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     others: list[str] = []
     kinds = {flag.name: type(flag.default) for flag in dataclasses.fields(Flags)}
@@ -194,7 +211,7 @@ def parse_flags(words: Sequence[str], *, also: Sequence[str] = ()) -> tuple[Flag
                 raise UsageError(f"--{name} needs a value: --{name}={_example(name)}")
             value = left.pop(0)
         values[name] = _read(name, kinds[name], value)
-    return Flags(**values), tuple(others)
+    return values, others
 
 
 def check_flags(flags: Flags) -> None:
