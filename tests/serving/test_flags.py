@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from tfapp.errors import ExitCode, UsageError
@@ -88,6 +90,8 @@ def test_every_flag_is_read_in_each_way_it_can_be_typed(name):
             (f"--{name}=true",): True,
             (f"--{name}=false",): False,
             (f"--{name}", "false"): False,
+            (f"--{name}", "True"): True,
+            (f"--{name}", "FALSE"): False,
         }
     else:
         value = "7" if isinstance(default, (int, float)) else "some/text=1"
@@ -159,9 +163,12 @@ def test_what_cannot_be_meant_is_answered(words, said):
     assert caught.value.exit_code == ExitCode.USAGE
 
 
-def test_polling_may_be_turned_off():
-    flags, _ = parse_flags(["--file_system_poll_wait_seconds=-1"])
-    assert flags.file_system_poll_wait_seconds == -1
+@pytest.mark.parametrize(
+    "name", ["file_system_poll_wait_seconds", "model_config_file_poll_wait_seconds"]
+)
+def test_polling_may_be_turned_off(name):
+    flags, _ = parse_flags([f"--{name}=-1"])
+    assert flags.given() == {name: -1}
 
 
 @pytest.mark.parametrize(
@@ -219,5 +226,12 @@ def test_channel_arguments_are_numbers_or_texts():
         ("grpc.primary_user_agent", "x=y"),
         ("a", -1),
     ]
+    largest = 2**31 - 1
+    for value in (largest, -largest - 1):
+        assert channel_arguments(f"a={value}") == [("a", value)]
+    for value in (largest + 1, -largest - 2, "9" * 5000, "٤", "-"):
+        assert channel_arguments(f"a={value}") == [("a", str(value))]
+    beyond = channel_arguments("grpc.max_concurrent_streams=99999999999")
+    grpc.server(ThreadPoolExecutor(1), options=beyond)  # which takes it, and passes over it
     with pytest.raises(UsageError, match=r"found 'grpc\.max'"):
         channel_arguments("grpc.max")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -87,7 +88,7 @@ class Flags:
     model_base_path: str = _works(_WHICH, "", "Folder of its versions: 1, 2, ...")
     model_config_file: str = _works(_WHICH, "", "Text file with a ModelServerConfig.")
     model_config_file_poll_wait_seconds: int = _works(
-        _WHICH, 0, "Time between looks into that file; 0 for never."
+        _WHICH, 0, "Time between looks into that file; 0 or less for never."
     )
     file_system_poll_wait_seconds: int = _works(
         _WHICH, 1, "Time between looks for new versions; 0 to look once."
@@ -205,7 +206,7 @@ def _parse(words: Sequence[str], also: Sequence[str]) -> tuple[dict[str, Any], l
             near = did_you_mean(f"--{name}", [*(f"--{known}" for known in kinds), *also])
             raise UsageError(f"no flag {typed}.{near} See them with tfapp serve --help")
         if not equals and kinds[name] is bool:
-            value = left.pop(0) if left and left[0] in _BOOLEANS else "true"
+            value = left.pop(0) if left and left[0].lower() in _BOOLEANS else "true"
         elif not equals:
             if not left:
                 raise UsageError(f"--{name} needs a value: --{name}={_example(name)}")
@@ -301,7 +302,7 @@ def _read(name: str, kind: type, text: str) -> Any:
     smallest = (
         1 if name in ("grpc_max_threads", "rest_api_num_threads", "rest_api_timeout_in_ms") else 0
     )
-    if value < smallest and name != "file_system_poll_wait_seconds":
+    if value < smallest and not name.endswith("poll_wait_seconds"):  # there it means never
         raise UsageError(f"--{name} is {smallest} or more, found {text}.")
     return value
 
@@ -316,7 +317,7 @@ def _spell(value: Any) -> str:
 
 
 def channel_arguments(text: str) -> list[tuple[str, int | str]]:
-    """Reads `--grpc_channel_arguments`: `key=value,key=value`, numbers as such.
+    """Reads `--grpc_channel_arguments`: `key=value,key=value`, numbers of 32 bits as such.
 
     Raises:
         UsageError: A part is not `key=value`.
@@ -329,6 +330,12 @@ def channel_arguments(text: str) -> list[tuple[str, int | str]]:
                 f"--grpc_channel_arguments is key=value,key=value; found {part!r}, e.g."
                 " grpc.max_concurrent_streams=100"
             )
-        number = value.removeprefix("-")
-        found.append((key, int(value) if number.isascii() and number.isdecimal() else value))
+        found.append((key, _number_or_text(value)))
     return found
+
+
+def _number_or_text(value: str) -> int | str:
+    """Returns a number of 32 bits as such; gRPC takes no larger ones, and passes over a text."""
+    if not re.fullmatch(r"-?[0-9]{1,10}", value):
+        return value
+    return number if -(2**31) <= (number := int(value)) < 2**31 else value
