@@ -247,8 +247,21 @@ def test_a_mistake_in_a_request_is_told_before_or_by_the_server(ask):
     with pytest.raises(UsageError, match=r"cannot hold 0\.5"):
         types.predict([1.0, 0.5], signature_name="echo_int64")
     assert types.predict([1.0], signature_name="echo_int64")["y"].tolist() == [1]
+    for texts in ([None], ["a", 1], [["a", b"b"], [1.5, "c"]], np.array(["a", 2], object)):
+        with pytest.raises(UsageError, match=r"input 'text' is string .*found (None|1|1\.5|2)\.$"):
+            ask("strings").predict(texts)
+    with pytest.raises(UsageError, match=r"input 'text' is string .*the values are int64"):
+        ask("strings").predict([1, 2])
     with pytest.raises(UsageError, match="feature 'x' holds None"):
         ask("examples").classify([{"x": None}])
+
+
+def test_what_was_closed_is_opened_again_by_the_next_request(ask):
+    model = ask("keras")
+    for _ in range(2):
+        np.testing.assert_allclose(model.predict([[0.0, 0.0]])["output_0"], [BIAS])
+        model.close()
+    model.close()
 
 
 def test_a_url_without_a_model_is_that_of_a_server_with_one(served, tmp_path):

@@ -16,6 +16,16 @@ from tfapp.serving.client.address import Address, parse_address
         ("https://host/v1/models/m/", Address("https", "host", 443, "", "m")),
         ("http://host/v1/models/m/versions/7", Address("http", "host", 80, "", "m", 7)),
         ("http://host/v1/models/m/labels/a%2Fb", Address("http", "host", 80, "", "m", None, "a/b")),
+        (
+            "http://host/v1/models/m?label=a%2541",
+            Address("http", "host", 80, "", "m", None, "a%41"),
+        ),
+        ("http://host/v1/models/m/versions/%37", Address("http", "host", 80, "", "m", 7)),
+        ("http://host/ü/%7Ea/v1/models/m", Address("http", "host", 80, "/%C3%BC/%7Ea", "m")),
+        (
+            f"grpc://host/m?version={2**63 - 1}",
+            Address("grpc", "host", 8500, "", "m", 2**63 - 1),
+        ),
         ("http://host/v1/models/m?label=new", Address("http", "host", 80, "", "m", None, "new")),
         ("http://host/v1/models/m/versions/7:predict", Address("http", "host", 80, "", "m", 7)),
         ("http://host/v1/models/m/metadata", Address("http", "host", 80, "", "m")),
@@ -55,6 +65,9 @@ def test_names_are_escaped_on_the_way():
         ("grpc://host", r"names no model; type grpc://host:8500/NAME"),
         ("http://host/v1/models/m/versions/new", "a version is a number, not 'new'"),
         ("http://host/v1/models/m?version=-1", "a version is a number, not '-1'"),
+        ("http://host/v1/models/m?version=٤", "a version is a number, not '٤'"),
+        ("grpc://host/m/versions/9223372036854775808", "the largest number of a version is 92233"),
+        (f"http://host/v1/models/m/versions/{'9' * 5000}", "the largest number of a version is"),
         ("http://host/v1/models/m?version=1&label=a", "asks for more than one version"),
         ("http://host/v1/models/m/versions/1?version=2", "asks for more than one version"),
         ("http://host/v1/models/m?signature=x", r"has \?signature="),
@@ -78,8 +91,23 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path):
         with pytest.raises(MissingError, match=r"cannot read .*nothing\.pem: No such file"):
             connect(url, ca=tmp_path / "nothing.pem")
     (tmp_path / "no.pem").write_text("no certificate")
-    with pytest.raises(UsageError, match=r"no\.pem: .*needed are PEM files"):
-        connect("https://host/v1/models/m", ca=tmp_path / "no.pem")
+    for url in ("https://host/v1/models/m", "grpcs://host/m"):
+        with pytest.raises(UsageError, match=r"no\.pem: .*needed are PEM files"):
+            connect(url, ca=tmp_path / "no.pem")
+
+
+@pytest.mark.parametrize("url", ["http://host/v1/models/m", "grpc://host/m"])
+def test_headers_that_cannot_be_sent_are_refused_without_telling_what_is_in_them(url):
+    for value in ("secret\nHost: other", "secret\r", "secret\0", "secret\u2026", b"secret"):
+        with pytest.raises(
+            UsageError, match="the header Login holds what cannot be sent"
+        ) as caught:
+            connect(url, headers={"Login": value})
+        assert "secret" not in str(caught.value)
+    for name in ("", "a b", "a\n", "ü"):
+        with pytest.raises(UsageError, match="cannot be the name of a header"):
+            connect(url, headers={name: "x"})
+    connect(url, headers={"Authorization": "Bearer x", "x_y.z": ""}).close()
 
 
 def test_paths_and_names_of_runs_are_no_urls():

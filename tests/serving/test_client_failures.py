@@ -240,6 +240,8 @@ def test_a_machine_that_there_is_not():
         connect("http://nowhere.invalid/v1/models/m").status()
     with pytest.raises(Unreachable, match=r"nowhere\.invalid"):
         connect("grpc://nowhere.invalid/m").status()
+    with pytest.raises(Unreachable, match=r"cannot reach no\.\.where:80"):
+        connect("http://no..where/v1/models/m").status()
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
@@ -299,6 +301,22 @@ def test_outputs_are_chosen_here_where_the_server_does_not_know_the_filter():
         outputs = model_at(port).predict([0.0], outputs=["z"])
     assert {name: value.tolist() for name, value in outputs.items()} == {"z": [2.0]}
     assert json.loads(requests[1].split(b"\r\n\r\n")[1])["output_filter"] == ["z"]
+
+
+def test_ctrl_c_does_not_leave_the_answer_to_the_next_request(monkeypatch):
+    """The connection is given up: what it still brings answers nobody."""
+    with answering(http(METADATA), http(METADATA)) as (port, requests):
+        model = model_at(port)
+        with monkeypatch.context() as context:
+            context.setattr("http.client.HTTPResponse.begin", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.metadata()
+        assert model.metadata().version == 1
+        assert len(requests) == 2
+
+
+def interrupted(response):
+    raise KeyboardInterrupt
 
 
 def test_what_is_said_before_the_body_was_read_is_told():

@@ -16,6 +16,7 @@ from tfapp.config import load_config
 from tfapp.errors import DataError, ExitCode, UsageError
 from tfapp.export.saved_model import export_run
 from tfapp.prediction import load_model, predict, predict_rows
+from tfapp.serving.client import NotServed, connect
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags
 from tfapp.serving.server import ModelServer
@@ -82,6 +83,35 @@ def test_the_command_shows_it_in_every_form(cli, digits_run, exported, tmp_path)
 def shown(text):
     """Words of a table, its numbers cut to what another batch size leaves the same."""
     return [f"{float(w):.4f}" if "." in w and w[0].isdigit() else w for w in text.split()]
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_connections_are_given_back(digits_run, exported, monkeypatch, scheme):
+    opened = []
+
+    def connected(url):
+        opened.append(connect(url))
+        monkeypatch.setattr(opened[-1], "close", lambda: closed.append(url))
+        return opened[-1]
+
+    closed = []
+    monkeypatch.setattr("tfapp.prediction.served.connect", connected)
+    rows = np.load(digits_run.path / "samples.npz")["x"][:2].tolist()
+    with serving(exported.path.parent) as urls:
+        (url,) = (url for url in urls if url.startswith(scheme))
+        predict(url, [digits_run.path / "samples.npz"])
+        predict_rows(url, rows)
+        assert closed == [url] * 2
+        with load_model(url) as model:
+            for _ in range(2):
+                predict_rows(model, rows)
+            assert len(closed) == 2, "as long as it is asked, it stays"
+        assert len(closed) == 3
+        with pytest.raises(NotServed):
+            load_model(url + "x")
+        assert len(opened) == len(closed) == 4
+    for model in opened:
+        type(model).close(model)
 
 
 def test_rest_is_asked_without_tensorflow(exported, digits_run):

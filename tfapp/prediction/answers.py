@@ -64,18 +64,20 @@ def predict(model: Model | str | Path, inputs: Sequence[str | Path]) -> Predicti
         MissingError: A file is not there.
         DataError: A file does not hold what the model was trained on.
     """
-    asked = model if isinstance(model, Model) else load_model(model)
+    if not isinstance(model, Model):
+        with load_model(model) as loaded:
+            return predict(loaded, inputs)
     features: list[Array] = []
     labels: list[Any] = []
     origins: list[str] = []
     for path in map(Path, inputs):
-        rows, true = asked.reading.file(path)
+        rows, true = model.reading.file(path)
         features.append(rows)
         labels += [None] * len(rows) if true is None else true
         origins += [str(path) if len(rows) == 1 else f"{path}:{n}" for n in range(1, len(rows) + 1)]
     if not features:
         raise DataError("no input was given; name image, .npz, .csv or .json files.")
-    return _predict(asked, np.concatenate(features), labels, origins)
+    return _predict(model, np.concatenate(features), labels, origins)
 
 
 def predict_rows(model: Model | str | Path, rows: Sequence[Any], where: str = "row") -> Predictions:
@@ -89,10 +91,12 @@ def predict_rows(model: Model | str | Path, rows: Sequence[Any], where: str = "r
     Raises:
         DataError: A row is not what the model was trained on.
     """
-    asked = model if isinstance(model, Model) else load_model(model)
-    features = asked.reading.rows(rows, where)
+    if not isinstance(model, Model):
+        with load_model(model) as loaded:
+            return predict_rows(loaded, rows, where)
+    features = model.reading.rows(rows, where)
     origins = [f"{where}:{n}" for n in range(1, len(features) + 1)]
-    return _predict(asked, features, [None] * len(features), origins)
+    return _predict(model, features, [None] * len(features), origins)
 
 
 def _predict(model: Model, features: Array, labels: list[Any], origins: list[str]) -> Predictions:

@@ -22,17 +22,25 @@ class Model:
         batch_size: Examples asked for at a time: what it was trained with, so memory holds it; of
             a served model, what makes a request of moderate size.
         call: Raw features `[B, *feature_shape]` to named outputs: `probabilities`, or `value`.
+        close: Gives back what is held, such as a connection; `call` takes it again.
     """
 
     path: Path | str
     reading: Reading
     batch_size: int
     call: Callable[[Array], Mapping[str, Array]]
+    close: Callable[[], None] = lambda: None
 
     @property
     def info(self) -> DataInfo:
         """What it was trained on; of a served model, as much as its signature tells."""
         return self.reading.info
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def load_model(

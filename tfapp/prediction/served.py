@@ -38,6 +38,14 @@ def served_model(url: str) -> Model:
         DataError: Its signature is not one of examples to classes, or to one number each.
     """
     served = connect(url)
+    try:
+        return _model(served)
+    except BaseException:
+        served.close()
+        raise
+
+
+def _model(served: ServedModel) -> Model:
     signature = served.signature()
     reading, inputs = _reading(served.url, signature)
     output = _output(served.url, signature)
@@ -70,7 +78,7 @@ def served_model(url: str) -> Model:
         return {"value": values.reshape(-1)}
 
     rows = max(1, min(_ROWS, _VALUES // max(1, prod(info.feature_shape))))
-    return Model(served.url, replace(reading, info=info), rows, call)
+    return Model(served.url, replace(reading, info=info), rows, call, served.close)
 
 
 def _reading(

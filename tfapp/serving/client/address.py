@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from tfapp.errors import UsageError
+from tfapp.serving.versions import LARGEST_VERSION
 
 # gRPC has no port of its own: the default is TensorFlow Serving's.
 _PORTS = {"http": 80, "https": 443, "grpc": 8500, "grpcs": 8500}
@@ -23,6 +24,7 @@ _MODEL = (
     r"(?:/metadata|:predict|:classify|:regress)?/?"
 )
 _REST_PATH = re.compile(rf"(?P<prefix>/.*)?/v1/models/{_MODEL}", re.IGNORECASE)
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # what a path may hold as it is, and what is escaped already
 _GRPC_PATH = re.compile(rf"(?P<prefix>)(?:/v1/models)?/{_MODEL}", re.IGNORECASE)
 
 
@@ -120,7 +122,8 @@ def _with_model(server: Address, parts: SplitResult, url: str) -> Address:
             f"{url}: the path {parts.path or '/'} names no model; type"
             f" {_example(parts.scheme, server.server)}."
         )
-    asked = [*((k, v) for k, v in match.groupdict().items() if k in ("version", "label") and v)]
+    ends = ((key, match[key]) for key in ("version", "label") if match[key])
+    asked = [(key, unquote(value)) for key, value in ends]
     asked += parse_qsl(parts.query, keep_blank_values=True)
     unknown = [key for key, _ in asked if key not in ("version", "label")]
     if unknown or len(asked) > 1:
@@ -128,19 +131,24 @@ def _with_model(server: Address, parts: SplitResult, url: str) -> Address:
         raise UsageError(f"{url} {what}; a model is followed by one of ?version=N, ?label=LABEL.")
     chosen = dict(asked)
     version = chosen.get("version")
-    if version is not None and not version.isdecimal():
-        raise UsageError(
-            f"{url}: a version is a number, not {version!r}; a name is ?label={version}."
-        )
+    if version is not None:
+        _check_version(version, url)
     return Address(
         server.scheme,
         server.host,
         server.port,
-        match["prefix"] or "",
+        quote(match["prefix"] or "", safe=_IN_PATHS),
         unquote(match["name"]),
         None if version is None else int(version),
-        None if "label" not in chosen else unquote(chosen["label"]),
+        chosen.get("label"),
     )
+
+
+def _check_version(text: str, url: str) -> None:
+    if not re.fullmatch(r"[0-9]+", text):
+        raise UsageError(f"{url}: a version is a number, not {text!r}; a name is ?label={text}.")
+    if len(text) > 19 or int(text) > LARGEST_VERSION:
+        raise UsageError(f"{url}: the largest number of a version is {LARGEST_VERSION}.")
 
 
 def _example(scheme: str, server: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from tfapp.serving.client.http_calls import HttpCalls
 
 File = str | Path
+
+# Names and values of headers; gRPC takes fewer.
+_BY_HTTP = (r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r"[\t\x20-\x7e\x80-\xff]*")
+_BY_GRPC = (r"[0-9A-Za-z_.-]+", r"[\x20-\x7e]*")
 
 
 def connect(
@@ -41,7 +46,7 @@ def connect(
         certificate: PEM files of the client's own certificate and key, for servers that ask.
 
     Raises:
-        UsageError: The URL or the files are none.
+        UsageError: The URL or the files are none, or a header cannot be sent.
         MissingError: A file is not there.
         NotServed, Unreachable: No single model could be found at a URL that names none.
     """
@@ -51,6 +56,7 @@ def connect(
         raise UsageError(f"{url} is not encrypted, so certificates mean nothing; type {secure}://.")
     if timeout_s <= 0:
         raise UsageError(f"timeout_s is {timeout_s}; give seconds above 0.")
+    _check_headers(headers or {}, _BY_GRPC if address.by_grpc else _BY_HTTP)
     if address.by_grpc:
         return _by_grpc(address, timeout_s, headers or {}, ca, certificate)
     from tfapp.serving.client.http_calls import HttpCalls
@@ -59,8 +65,24 @@ def connect(
     tls = _tls(ca, certificate) if address.secure else None
     calls = HttpCalls(address, timeout_s, headers or {}, tls)
     if not address.name:
-        address = replace(address, name=_only_name(address, calls))
+        try:
+            address = replace(address, name=_only_name(address, calls))
+        except BaseException:
+            calls.close()
+            raise
     return RestModel(address, calls)
+
+
+def _check_headers(headers: Mapping[str, str], allowed: tuple[str, str]) -> None:
+    for name, value in headers.items():
+        if not re.fullmatch(allowed[0], str(name)):
+            raise UsageError(f"{name!r} cannot be the name of a header.")
+        if not isinstance(value, str) or not re.fullmatch(allowed[1], value):
+            # The value is not told: it may be a login.
+            raise UsageError(
+                f"the header {name} holds what cannot be sent, such as the end of a line or a"
+                " letter beyond ASCII; give a text without."
+            )
 
 
 def _only_name(address: Address, calls: HttpCalls) -> str:
@@ -88,6 +110,8 @@ def _by_grpc(
 
     if not address.secure:
         return GrpcModel(address, timeout_s, headers)
+    if ca is not None or certificate is not None:
+        _tls(ca, certificate)  # gRPC itself would tell of files that are none by no connection
     chain, key = (None, None) if certificate is None else map(_read, certificate)
     roots = None if ca is None else _read(ca)
     credentials = grpc.ssl_channel_credentials(roots, key, chain)

@@ -100,9 +100,12 @@ class HttpCalls:
             if not began:
                 raise _NothingAnswered from error
             raise Unreachable(f"{self._address.server} broke off its answer: {error}.") from error
-        except (http.client.HTTPException, OSError) as error:
+        except (http.client.HTTPException, OSError, UnicodeError) as error:
             self.close()
             raise Unreachable(self._lost(error)) from error
+        except BaseException:  # such as Ctrl-C: the answer may still come, and is not the next one
+            self.close()
+            raise
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -50,6 +52,27 @@ _LOST = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Services:
+    """A channel, and what is asked over it."""
+
+    channel: Any
+    predictions: Any
+    models: Any
+
+
+def _open(server: str, credentials: Any) -> _Services:
+    if credentials is None:
+        channel = grpc.insecure_channel(server, _OPTIONS)
+    else:
+        channel = grpc.secure_channel(server, credentials, _OPTIONS)
+    return _Services(
+        channel,
+        prediction_service_pb2_grpc.PredictionServiceStub(channel),
+        model_service_pb2_grpc.ModelServiceStub(channel),
+    )
+
+
 class GrpcModel(ServedModel):
     """A model that is asked by gRPC.
 
@@ -70,12 +93,9 @@ class GrpcModel(ServedModel):
         super().__init__(address)
         self._timeout_s = timeout_s
         self._headers = [(name.lower(), value) for name, value in headers.items()]
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address.server, _OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(address.server, credentials, _OPTIONS)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._opened: _Services | None = None
 
     def classify(
         self,
@@ -88,7 +108,7 @@ class GrpcModel(ServedModel):
         request = classification_pb2.ClassificationRequest(
             model_spec=self._spec(signature_name), input=_input(examples, context)
         )
-        found = self._call(self._predictions.Classify, request).result.classifications
+        found = self._call(self._services.predictions.Classify, request).result.classifications
         return [[(each.label, each.score) for each in row.classes] for row in found]
 
     def regress(
@@ -102,13 +122,13 @@ class GrpcModel(ServedModel):
         request = regression_pb2.RegressionRequest(
             model_spec=self._spec(signature_name), input=_input(examples, context)
         )
-        found = self._call(self._predictions.Regress, request).result.regressions
+        found = self._call(self._services.predictions.Regress, request).result.regressions
         return np.array([each.value for each in found], np.float32)
 
     def status(self) -> tuple[VersionStatus, ...]:
         """See `ServedModel.status`."""
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
-        found = self._call(self._models.GetModelStatus, request).model_version_status
+        found = self._call(self._services.models.GetModelStatus, request).model_version_status
         statuses = [
             VersionStatus(
                 each.version,
@@ -122,7 +142,10 @@ class GrpcModel(ServedModel):
 
     def close(self) -> None:
         """See `ServedModel.close`."""
-        self._channel.close()
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.channel.close()
 
     def _predict(
         self,
@@ -135,14 +158,14 @@ class GrpcModel(ServedModel):
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         request.output_filter.extend(outputs)
-        answer = self._call(self._predictions.Predict, request)
+        answer = self._call(self._services.predictions.Predict, request)
         return {name: tf.make_ndarray(answer.outputs[name]) for name in outputs}
 
     def _ask_metadata(self) -> Metadata:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        answer = self._call(self._predictions.GetModelMetadata, request)
+        answer = self._call(self._services.predictions.GetModelMetadata, request)
         definitions = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(definitions)
         content = json_format.MessageToDict(definitions, preserving_proto_field_name=True)
@@ -153,6 +176,13 @@ class GrpcModel(ServedModel):
                 "metadata": {"signature_def": {"signature_def": {}, **content}},
             }
         )
+
+    @property
+    def _services(self) -> _Services:
+        with self._lock:
+            if self._opened is None:
+                self._opened = _open(self.address.server, self._credentials)
+            return self._opened
 
     def _spec(self, signature_name: str = "") -> Any:
         spec = model_pb2.ModelSpec(name=self.address.name, signature_name=signature_name)
@@ -216,7 +246,7 @@ class GrpcModel(ServedModel):
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = self.address.name
         try:
-            answer = self._models.GetModelStatus(
+            answer = self._services.models.GetModelStatus(
                 request, timeout=self._timeout_s, metadata=self._headers
             )
         except grpc.RpcError:

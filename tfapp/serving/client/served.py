@@ -130,7 +130,7 @@ class ServedModel(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Gives the connection back."""
+        """Gives the connection back; the next request opens another."""
 
     def __enter__(self) -> ServedModel:
         return self

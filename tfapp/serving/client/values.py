@@ -31,7 +31,11 @@ def as_input(value: Any, info: TensorInfo, name: str) -> Array:
         if array.dtype.kind not in "USO":
             raise UsageError(f"input {name!r} is {info}, the values are {array.dtype}.")
         # `U` and `S` pad and cut; each text is taken from the values as they were given.
-        return array if array.dtype.kind == "O" else np.asarray(value, object)
+        texts = array if array.dtype.kind == "O" else np.asarray(value, object)
+        for text in texts.flat:
+            if not isinstance(text, str | bytes):
+                raise UsageError(f"input {name!r} is {info}, a text is needed, found {text!r}.")
+        return texts
     if not _is_known(info):
         return array
     if array.dtype.kind not in "biufcV":  # V: bfloat16 and the like
