@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 import pytest
 from models_for_tests import (
@@ -154,6 +155,42 @@ def test_half_goes_by_grpc_and_is_refused_by_rest_in_the_words_of_the_server(ask
     with pytest.raises(ServingError, match="to type: half") as caught:
         model.predict([0.5], signature_name="echo_float16")
     assert caught.value.code is Code.UNIMPLEMENTED
+
+
+def test_bfloat16_goes_by_grpc_from_lists_too(served):
+    with connect(served.url("grpc", "types")) as model:
+        for given in ([1.5, -0.1], np.array([1.5, -0.1], ml_dtypes.bfloat16)):
+            found = model.predict(given, signature_name="echo_bfloat16")["y"]
+            assert found.dtype == ml_dtypes.bfloat16
+            assert found.astype(float).tolist() == [1.5, -0.10009765625]
+        with pytest.raises(UsageError, match=r"cannot hold 1e\+39"):
+            model.predict([1e39], signature_name="echo_bfloat16")
+
+
+def test_floats_are_rounded_and_nothing_else_is_changed(ask):
+    model = ask("types")
+
+    def echo(values, dtype):
+        return model.predict(values, signature_name=f"echo_{dtype}")["y"].tolist()
+
+    assert echo([16777217, np.inf, np.nan, True], "float32")[:2] == [16777216.0, np.inf]
+    for values, dtype, told in [
+        ([1e300], "float32", r"1e\+300"),
+        ([1.0, -1e39], "float32", r"-1e\+39"),
+        ([70000], "float16", "70000"),
+        ([1, 1 + 5j], "float32", r"\(1\+5j\)"),
+        ([1 + 5j], "int32", r"\(1\+5j\)"),
+        ([np.nan], "int32", "nan"),
+        ([2], "bool", "2"),
+        ([-1], "uint64", "-1"),
+        ([2**63], "int64", str(2**63)),
+    ]:
+        with pytest.raises(UsageError, match=rf"input 'x' is {dtype} .*cannot hold {told}\.$"):
+            echo(values, dtype)
+    assert echo([1 + 0j, 2], "float32") == [1.0, 2.0]
+    assert echo([1 + 0j, 2], "int32") == [1, 2]
+    with pytest.raises(UsageError, match=r"input 'x' is float32 .*the values are \[\('a'"):
+        echo(np.zeros(1, [("a", int)]), "float32")
 
 
 def test_examples_are_classified_and_regressed(ask):

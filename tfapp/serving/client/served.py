@@ -56,7 +56,7 @@ class ServedModel(ABC):
         Args:
             inputs: Arrays (or lists) by the names of the inputs; of a signature with one input,
                 the array alone. They are whole batches, and are cast to the signature's types
-                where that changes no value.
+                where that changes no value but by rounding to its floats.
             signature_name: Which function of the model.
             outputs: Names of the outputs that are wanted; all when omitted. The embedded server
                 of tfapp computes only those.

@@ -18,10 +18,11 @@ Array = npt.NDArray[Any]
 
 
 def as_input(value: Any, info: TensorInfo, name: str) -> Array:
-    """Returns values as the type that an input has.
+    """Returns values as the type that an input has; floats are rounded to the nearest of it.
 
     Raises:
-        UsageError: That would change them: texts for numbers, 0.5 for an integer, 300 for a uint8.
+        UsageError: That would change them otherwise: texts for numbers, 0.5 for an integer, 300 for
+            a uint8, 1e300 for a float32, 1+5j for what is not complex.
     """
     try:
         array = np.asarray(value)
@@ -36,17 +37,28 @@ def as_input(value: Any, info: TensorInfo, name: str) -> Array:
             if not isinstance(text, str | bytes):
                 raise UsageError(f"input {name!r} is {info}, a text is needed, found {text!r}.")
         return texts
-    if not _is_known(info):
+    dtype = _numpy_type(info)
+    if dtype is None or dtype == array.dtype:
         return array
-    if array.dtype.kind not in "biufcV":  # V: bfloat16 and the like
+    # V: bfloat16 and the like, but no records
+    if array.dtype.kind not in "biufcV" or array.dtype.names is not None:
         raise UsageError(f"input {name!r} is {info}, the values are {array.dtype}.")
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = array.astype(info.dtype)
-    exact = cast.dtype.kind in "biu" and array.dtype.kind != "b"
-    if exact and not np.array_equal(cast, array):
-        wrong = array[cast != array].flat[0]
-        raise UsageError(f"input {name!r} is {info}, which cannot hold {wrong}.")
+    with np.errstate(all="ignore"):
+        cast = (array if dtype.kind == "c" else array.real).astype(dtype)
+    wrong = array[_changed(array, cast)]
+    if wrong.size:
+        raise UsageError(f"input {name!r} is {info}, which cannot hold {wrong.flat[0]}.")
     return cast
+
+
+def _changed(array: Array, cast: Array) -> npt.NDArray[np.bool_]:
+    """Tells which values are others in another type; rounding to the next float does not count."""
+    if cast.dtype.kind in "biu":
+        return np.asarray(cast != array)
+    changed = np.isinf(cast) & ~np.isinf(array)
+    if array.dtype.kind == "c" and cast.dtype.kind != "c":
+        changed |= array.imag != 0
+    return np.asarray(changed)
 
 
 def to_json(array: Array) -> Any:
@@ -98,6 +110,19 @@ def feature_to_json(values: list[float] | list[int] | list[bytes]) -> list[Any]:
 
 def _is_known(info: TensorInfo) -> bool:
     return info.dtype != "string" and not info.dtype.startswith("DT_")
+
+
+def _numpy_type(info: TensorInfo) -> np.dtype[Any] | None:
+    """Returns the type of an input's values; `None` of one that is sent as it is given."""
+    if _is_known(info):
+        return np.dtype(info.dtype)
+    if info.dtype != "DT_BFLOAT16":
+        return None
+    try:  # it comes with TensorFlow: whoever asks by gRPC has it, and JSON knows no such type
+        import ml_dtypes
+    except ImportError:
+        return None
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 def _each(value: Any, change: Any) -> Any:
