@@ -114,6 +114,12 @@ def test_rows_of_another_shape_are_refused(digits_run):
         predict_rows(digits_run.path, [np.zeros([8, 8, 1]).tolist(), [1, 2, 3]])
 
 
+def test_a_file_without_rows_is_refused(digits_run, tmp_path):
+    np.savez(tmp_path / "none.npz", x=np.zeros([0, 8, 8, 1], np.uint8))
+    with pytest.raises(DataError, match=r"none\.npz holds no examples; give at least one"):
+        predict(digits_run.path, [digits_run.path / "samples.npz", tmp_path / "none.npz"])
+
+
 def test_a_missing_input_or_model_is_said(digits_run, tmp_path):
     with pytest.raises(MissingError, match=r"nothing\.png"):
         predict(digits_run.path, [tmp_path / "nothing.png"])

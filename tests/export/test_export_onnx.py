@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tfapp.config import load_config
 from tfapp.errors import ExitCode
+from tfapp.export import onnx_format
 from tfapp.export.onnx_format import NEEDED
 from tfapp.export.saved_model import export_run
+from tfapp.export.verification import Check
 from tfapp.export.version import ExportOptions
 from tfapp.runs import Run
 from tfapp.serving.servable import load_servable
@@ -166,3 +170,15 @@ def test_without_the_extra_it_is_named_before_anything_is_written(
         result.err
     )
     assert not Path("m").exists()
+
+
+def test_a_nan_of_the_first_row_alone_is_never_rounding(tmp_path, monkeypatch):
+    check = Check({"x": np.ones([3, 1])}, {"y": np.ones([3, 1])})
+    monkeypatch.setattr(onnx_format, "_converted", lambda module: None)
+    monkeypatch.setitem(sys.modules, "onnx", SimpleNamespace(save_model=lambda *_: None))
+    monkeypatch.setattr(
+        onnx_format,
+        "_answers",
+        lambda file, inputs: {"y": inputs["x"] if len(inputs["x"]) > 1 else np.array([[np.nan]])},
+    )
+    assert np.isnan(onnx_format.write_onnx(tmp_path, None, check))

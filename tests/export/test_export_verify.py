@@ -14,7 +14,9 @@ from tfapp.export.verification import (
     differences_in_new_process,
     largest_differences,
     read_check,
+    refuse_differences,
     verify_export,
+    worst_difference,
     write_check,
 )
 from tfapp.exported import sha256
@@ -55,6 +57,17 @@ def test_another_process_finds_the_same(digits_export):
     (digits_export / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(ExportError, match="cannot be used elsewhere: the SavedModel"):
         differences_in_new_process(digits_export)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"], ids=" ".join)
+@pytest.mark.parametrize("live", [1.0, np.nan])
+def test_a_nan_is_never_rounding(names, live):
+    values = {"a": np.array([0.5]), "b": np.array([live])}
+    others = values | {"b": np.array([np.nan])}
+    found = worst_difference({name: values[name] for name in names}, others)
+    assert np.isnan(found)
+    with pytest.raises(ExportError, match="differs by nan"):
+        refuse_differences({"predict": found}, 1.0)
 
 
 def test_verify_tells_what_it_saw(digits_export, cli, tmp_path):

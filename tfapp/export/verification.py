@@ -180,14 +180,17 @@ def refuse_differences(differences: Mapping[str, float], tolerance: float) -> No
 def worst_difference(live: Arrays, other: Arrays) -> float:
     """Returns the largest difference of named outputs, relative to the largest value or to 1.
 
-    `class_id` is left out: it may flip between two classes of equal probability.
+    It is NaN if one of them is, be it because both have a NaN in the same place: what computes NaN
+    of real rows is not exported. `class_id` is left out: it may flip between two classes of equal
+    probability.
 
     Args:
         live: Outputs of the live model, N rows of each.
         other: The same by another way, under the same names.
     """
     compared = [name for name in live if name != "class_id"]
-    return max(_relative_difference(live[name], np.asarray(other[name])) for name in compared)
+    each = [_relative_difference(live[name], np.asarray(other[name])) for name in compared]
+    return float(np.max(each))  # Python's own passes over a NaN that is not the first
 
 
 def _relative_difference(live: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:

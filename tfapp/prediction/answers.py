@@ -72,6 +72,8 @@ def predict(model: Model | str | Path, inputs: Sequence[str | Path]) -> Predicti
     origins: list[str] = []
     for path in map(Path, inputs):
         rows, true = model.reading.file(path)
+        if not len(rows):
+            raise DataError(f"{path} holds no examples; give at least one.")
         features.append(rows)
         labels += [None] * len(rows) if true is None else true
         origins += [str(path) if len(rows) == 1 else f"{path}:{n}" for n in range(1, len(rows) + 1)]
