@@ -167,9 +167,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; what comes after a body says nothing of it."""
-        if self._in_body:
-            return
-        self._headers[name.lower()] = value
+        if not self._in_body:
+            self._headers[name.lower()] = value
         if self._counts:
             self._head_bytes += len(name) + len(value) + _BETWEEN
 
