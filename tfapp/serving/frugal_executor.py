@@ -120,13 +120,20 @@ class FrugalExecutor(Executor):
                 self._is_watched = True
 
     def _call_more(self) -> None:
-        """Lets more threads take tasks that nobody takes, until none waits."""
+        """Lets more threads take tasks that nobody takes, until none waits.
+
+        One at first, and twice as many each time: that none was taken may be an accident, because
+        another process had its turn, and all threads at once would hinder one another.
+        """
+        count = 1
         while self._waits():
             seen = self._taken
             time.sleep(self._patience_seconds)
             if self._taken != seen:
+                count = 1
                 continue
-            for _ in range(self._tasks.qsize()):
+            count *= 2
+            for _ in range(min(count // 2, self._tasks.qsize())):
                 if not self._spare.acquire(blocking=False):
                     break
                 try:
