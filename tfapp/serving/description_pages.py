@@ -14,10 +14,8 @@ from tfapp.serving.describing import Answer, Descriptions, Served
 from tfapp.serving.docs_page import content_security_policy, docs_page
 from tfapp.serving.http1 import HttpAnswer, HttpRequest
 from tfapp.serving.models import ServedModels, versions_of
-from tfapp.serving.openapi import EXAMPLE_PATH, openapi
-
-DOCS_PATH, OPENAPI_PATH = "/docs", "/openapi.json"
-DESCRIPTION_PATHS = (DOCS_PATH, OPENAPI_PATH, EXAMPLE_PATH)
+from tfapp.serving.openapi import openapi
+from tfapp.serving.pages import EXAMPLE_PATH, OPENAPI_PATH
 
 # A name or an address, and a port: nothing else is repeated from a header.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")

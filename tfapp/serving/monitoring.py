@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfapp.serving.description_pages import DESCRIPTION_PATHS
-from tfapp.serving.pages import PATHS
+from tfapp.serving.pages import DESCRIPTION_PATHS, PATHS
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.text_protos import new_message, read_text_proto
 

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 from tfapp.serving.describing import Described, Served, Version
 from tfapp.serving.examples import Example
 from tfapp.serving.models import DEFAULT_SIGNATURE
+from tfapp.serving.pages import EXAMPLE_PATH
 from tfapp.serving.servable import TensorInfo
 
-EXAMPLE_PATH = "/docs/request.json"
 # Requests and answers up to here stand in the document itself.
 INLINE_BYTES = 4096
 

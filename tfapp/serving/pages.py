@@ -9,6 +9,9 @@ import orjson
 from tfapp.serving.models import ServedModels, State, VersionStatus, versions_of
 
 PATHS = ("/models", "/healthz", "/readyz")
+# Their pages need TensorFlow; who checks a path does not.
+OPENAPI_PATH, EXAMPLE_PATH = "/openapi.json", "/docs/request.json"
+DESCRIPTION_PATHS = ("/docs", OPENAPI_PATH, EXAMPLE_PATH)
 
 
 def page(path: str, models: ServedModels) -> tuple[int, bytes]:

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfapp.serving.compression import compressed, inflate, is_worth_it, is_zipped
-from tfapp.serving.description_pages import DESCRIPTION_PATHS, DescriptionPages
+from tfapp.serving.description_pages import DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
 from tfapp.serving.json_parsing import plain_object
 from tfapp.serving.json_values import signature_name
 from tfapp.serving.models import ModelSpec, ServedModels
 from tfapp.serving.observing import Observer, RequestRecord
-from tfapp.serving.pages import PATHS, page
+from tfapp.serving.pages import DESCRIPTION_PATHS, PATHS, page
 from tfapp.serving.rest_requests import (
     Question,
     Route,
