@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -98,10 +99,13 @@ def test_a_pipe_that_is_full_is_not_waited_for():
     except BlockingIOError:
         os.set_blocking(write, True)
     with start("at once", stderr=write) as process:
+        give_up = threading.Timer(60, process.kill)
+        give_up.start()
         try:
             process.send_signal(signal.SIGTERM)
             assert process.stdout.readline() == "143\n", "the handler has returned"
         finally:
+            give_up.cancel()
             process.kill()
     for end in (read, write):
         os.close(end)
