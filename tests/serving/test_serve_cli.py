@@ -250,6 +250,32 @@ def test_a_second_signal_does_not_wait_for_the_request_under_way(base, tmp_path)
     assert "error" not in err
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_end_is_clean_though_nobody_reads_the_log_any_more(base, tmp_path, log_format):
+    words = ("counter", "--port", free_port(), "--rest_api_port=0", f"--log_format={log_format}")
+    with server(tmp_path, *words) as process:
+        assert process.stdout.readline().startswith("counter version 1 ")
+        process.stderr.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == ExitCode.DONE
+
+
+def test_a_line_that_was_lost_with_the_reader_does_not_change_the_exit_code():
+    script = (
+        "import contextlib, os, sys; from tfapp.cli import serve\n"
+        "sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1, closefd=False)\n"  # as cli.quiet does
+        "sys.stdin.readline()\n"
+        "with contextlib.suppress(OSError): print('lost', file=sys.stderr)\n"
+        "serve._pass_over_lost_stderr()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        process.stderr.close()
+        process.stdin.write("go on\n")
+        process.stdin.close()
+        assert process.wait(60) == ExitCode.DONE
+
+
 def test_a_request_that_takes_too_long_is_ended_by_the_time_limit(base):
     port = free_port()
     flags = Flags(

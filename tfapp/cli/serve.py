@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -246,6 +247,7 @@ def _serve_here(
                     raise
                 log.error("%s", error)
                 return error.exit_code
+    _pass_over_lost_stderr()
     return ExitCode.DONE
 
 
@@ -265,6 +267,22 @@ def _end_at_once(code: ExitCode, logs: Sequence[Observer]) -> None:
     flushing.start()
     flushing.join(_FLUSH_SECONDS)
     os._exit(code)
+
+
+def _pass_over_lost_stderr() -> None:
+    """Lets what is still to be written to stderr go nowhere if nobody reads it any more.
+
+    Else the interpreter, which writes the rest at its end, makes the exit code 120.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return
+    stderr = sys.stderr.fileno()
+    poll = select.poll()
+    poll.register(stderr, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stderr)
+        os.close(nowhere)
 
 
 def _end_soon() -> None:
