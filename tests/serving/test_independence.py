@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfapp.serving.independence import independent_signatures
 from tfapp.serving.servable import load_servable
 
+v1 = tf.compat.v1
 ROWS = tf.TensorSpec([None, 3], tf.float32, name="x")
 
 
@@ -31,7 +32,7 @@ def independent(path: Path, function, spec=ROWS, samples=None, state=()) -> bool
     ("function", "expected"),
     [
         (lambda x: tf.nn.softmax(x @ tf.eye(3)), True),
-        (lambda x: tf.map_fn(lambda row: row[::-1], x), True),
+        (lambda x: tf.map_fn(lambda row: row[::-1], x), False),  # harmless, but a loop
         (lambda x: tf.cast(tf.argmax(x, 1), tf.int32), True),
         (lambda x: x - tf.reduce_mean(x, 0), False),
         (lambda x: x[::-1], False),
@@ -72,22 +73,23 @@ def test_variables_are_read_without_harm(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        (tf.TensorSpec([None, None], tf.float32), False),
+        (tf.TensorSpec([None, None], tf.float32), True),
         (tf.TensorSpec([4, 3], tf.float32), False),
         (tf.TensorSpec(None, tf.float32), False),
         (tf.TensorSpec([None], tf.int64), True),
         (tf.TensorSpec([None, 2], tf.bool), True),
+        (tf.TensorSpec([None], tf.string), True),
     ],
-    ids=["any-width", "fixed", "any-rank", "integers", "bools"],
+    ids=["any-width", "fixed", "any-rank", "integers", "bools", "texts"],
 )
-def test_rows_are_made_up_where_their_shape_is_known(tmp_path, spec, expected):
+def test_inputs_of_any_number_of_rows_are_proven(tmp_path, spec, expected):
     assert independent(tmp_path / "1", tf.identity, spec) is expected
 
 
-def test_requests_that_came_with_the_model_stand_for_what_cannot_be_made_up(tmp_path):
+def test_what_is_proven_is_tried_with_the_requests_that_came(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfapp.serving.independence.obstacle", lambda graph, signature: None)
     spec = tf.TensorSpec([None, None], tf.float32, name="x")
-    alike = {"serving_default": [{"x": np.ones((2, 5), np.float32)}]}
-    unlike = {
+    samples = {
         "serving_default": [
             {"x": np.ones((1, 5), np.float32)},
             {"x": np.zeros((1, 4), np.float32)},  # of another shape
@@ -95,26 +97,86 @@ def test_requests_that_came_with_the_model_stand_for_what_cannot_be_made_up(tmp_
         ]
     }
 
-    assert independent(tmp_path / "1", tf.identity, spec, unlike)
-    assert not independent(tmp_path / "2", tf.identity, spec, alike), "nothing could be seen"
-    assert not independent(tmp_path / "3", tf.cumsum, spec, unlike)
+    assert independent(tmp_path / "1", tf.identity, spec, samples)
+    assert not independent(tmp_path / "2", tf.cumsum, spec, samples)
 
 
-def test_signatures_of_texts_are_tried_with_the_requests_that_came(tmp_path):
+@pytest.mark.parametrize(
+    "function",
+    [tf.cumsum, lambda x: x[:1], lambda x: x + 0.0 * tf.reduce_sum(x), lambda x: x[::-1]],
+    ids=["running-sum", "first", "nan", "reversed"],
+)
+def test_what_is_proven_is_tried_with_numbers_made_up(tmp_path, monkeypatch, function):
+    monkeypatch.setattr("tfapp.serving.independence.obstacle", lambda graph, signature: None)
+
+    assert not independent(tmp_path / "1", function)
+
+
+def test_what_fails_when_it_is_tried_is_run_for_each(tmp_path):
+    assert not independent(tmp_path / "1", lambda x: tf.debugging.check_numerics(x / 0.0, "") * x)
+
+
+def test_texts_and_examples_are_proven(tmp_path):
     servable = load_servable("model", 1, written.write_example_classifier(tmp_path / "1"))
-    examples = np.empty(2, object)
-    examples[:] = [written.example(x=[float(i), 1.0]).SerializeToString() for i in range(2)]
 
-    assert "serving_default" not in independent_signatures(servable, {})
-    samples = {name: [{"inputs": examples}] for name in servable.signatures}
-    assert "serving_default" in independent_signatures(servable, samples)
+    assert "serving_default" in independent_signatures(servable, {})
     servable.close()
 
 
-def test_tensorflow_still_tells_which_operations_have_a_state():
-    from tfapp.serving.independence import _is_stateful
+def write_v1(path: Path, build) -> Path:
+    """Writes a model of TensorFlow 1; `build` gives inputs and outputs by signature."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        tensors = build()
+        session.run(v1.global_variables_initializer())
+        infos = {
+            name: v1.saved_model.build_signature_def(
+                *({alias: v1.saved_model.build_tensor_info(tensor)
+                   for alias, tensor in side.items()} for side in sides)
+            )
+            for name, sides in tensors.items()
+        }  # fmt: skip
+        if "stale" in infos:
+            infos["stale"].outputs["y"].name = "gone:0"
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, ["serve"], infos)
+        builder.save()
+    return path
 
-    assert _is_stateful("RandomUniform")
-    assert _is_stateful("AssignAddVariableOp")
-    assert not _is_stateful("MatMul")
-    assert not _is_stateful("ReadVariableOp")
+
+def moving_mean():
+    x = v1.placeholder(tf.float32, [None, 2])
+    mean = v1.get_variable("mean", initializer=np.zeros(2, np.float32), use_resource=False)
+    update = v1.assign_add(mean, 0.1 * tf.reduce_mean(x, 0))
+    centered = x - mean
+    with tf.control_dependencies([centered, update]):
+        y = tf.identity(centered)
+    return {"serving_default": ({"x": x}, {"y": y}), "state": ({"x": x}, {"y": mean.read_value()})}
+
+
+def test_a_model_that_changes_its_variables_is_not_tried(tmp_path):
+    servable = load_servable("model", 1, write_v1(tmp_path / "1", moving_mean))
+    inputs = {"x": np.zeros((1, 2), np.float32)}
+
+    assert independent_signatures(servable, {"serving_default": [inputs] * 4}) == frozenset()
+    (mean,) = servable.run(servable.signatures["state"], inputs).values()
+    np.testing.assert_array_equal(mean, 0.0)
+    servable.close()
+
+
+def test_a_loop_that_never_ends_is_not_tried(tmp_path):
+    def endless(x):
+        return tf.while_loop(lambda y: tf.reduce_any(y <= 0.0), lambda y: y * 2.0, [x])[0]
+
+    assert not independent(tmp_path / "1", endless)
+
+
+def stale():
+    x = v1.placeholder(tf.float32, [None, 2])
+    return {"serving_default": ({"x": x}, {"y": 2.0 * x}), "stale": ({"x": x}, {"y": 3.0 * x})}
+
+
+def test_a_signature_of_what_is_gone_does_not_keep_the_others_from_being_served(tmp_path):
+    servable = load_servable("model", 1, write_v1(tmp_path / "1", stale))
+
+    assert independent_signatures(servable, {}) == {"serving_default"}
+    servable.close()

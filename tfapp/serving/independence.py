@@ -1,12 +1,13 @@
 """Finds the signatures whose rows may be computed together with those of other requests.
 
-A row of the outputs must hang on the same row of the inputs only. That is tried: with requests that
-came with the model, or with numbers made up, alone, together, in another order, and beside rows of
-NaN. Nothing that is computed may draw random numbers or change a state.
+A row of the outputs must hang on the same row of the inputs only. That is proven from the graph.
+What is proven is tried, too, with requests that came with the model or with numbers made up: alone,
+together, in another order, and beside rows of NaN.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,19 +15,13 @@ import numpy as np
 
 from tfapp.serving.calls import Call, execute
 from tfapp.serving.mixing import Arrays, join
+from tfapp.serving.row_wise import obstacle
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
 
-_ROWS = 6
-# Stateful by TensorFlow's word, but they only hold, read or call.
-_HARMLESS = frozenset(
-    {
-        "Placeholder", "PlaceholderWithDefault", "VarHandleOp", "ReadVariableOp", "VariableV2",
-        "HashTableV2", "MutableHashTableV2", "AnonymousHashTable", "LookupTableFindV2",
-        "PartitionedCall", "StatefulPartitionedCall", "If", "While", "Case", "ResourceGather",
-        "ResourceGatherNd", "VarIsInitializedOp", "Assert",
-    }
-)  # fmt: skip
+log = logging.getLogger(__name__)
+
+TRIED_ROWS = 4
 # Of the largest value, or of 1: what rounding may change when terms are added in another order.
 _TOLERANCE = {"float64": 1e-10, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
@@ -43,13 +38,33 @@ def independent_signatures(servable: Servable, samples: Samples) -> frozenset[st
     found = set()
     graph = servable.graph.as_graph_def()
     for name, signature in servable.signatures.items():
-        if name.startswith("__") or not _has_rows(signature):
+        if name.startswith("__"):
             continue
-        rows = _rows(signature, samples.get(name, ()))
-        call = servable.signature_call(signature)
-        if rows is not None and not _has_effects(graph, call) and _rows_stand_alone(call, rows):
+        reason = _obstacle(servable, graph, signature, samples.get(name, ()))
+        if reason is None:
             found.add(name)
+        else:
+            log.debug("%s: requests to %s are computed one by one: %s", servable.name, name, reason)
     return frozenset(found)
+
+
+def _obstacle(
+    servable: Servable, graph: Any, signature: Signature, samples: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Returns why rows of several requests must not be computed together; None if they may."""
+    if not _has_rows(signature):
+        return "not all of its tensors are dense with a first dimension of any size"
+    reason = obstacle(graph, signature)
+    if reason is not None:
+        return reason
+    try:
+        # Only now, since nothing that is proven goes on for ever or changes a state.
+        rows = _rows(signature, samples)
+        if rows is None or _rows_stand_alone(servable.signature_call(signature), rows):
+            return None
+    except (ServingError, ValueError) as error:
+        return f"it cannot be tried: {error}"
+    return "rows are other numbers beside others"
 
 
 def _has_rows(signature: Signature) -> bool:
@@ -71,7 +86,7 @@ def _rows(signature: Signature, samples: Sequence[Mapping[str, np.ndarray]]) -> 
     ]  # fmt: skip
     same = [part for part in fitting if _row_shapes(part) == _row_shapes(fitting[0])]
     if same:
-        given = [array[:_ROWS] for array in join(same)]
+        given = [array[:TRIED_ROWS] for array in join(same)]
         if len(given[0]) > 1 and any(_differ(array) for array in given):
             return given
     made = [_made_up(info) for info in signature.inputs.values()]
@@ -93,67 +108,30 @@ def _made_up(info: Any) -> np.ndarray | None:
         return None
     generator = np.random.default_rng(0)
     if dtype.kind == "f":
-        return generator.standard_normal((_ROWS, *shape)).astype(dtype)
+        return generator.standard_normal((TRIED_ROWS, *shape)).astype(dtype)
     # An index of 0 or 1 is in every table.
-    return generator.integers(0, 2, (_ROWS, *shape)).astype(dtype)
-
-
-def _has_effects(graph: Any, call: Call) -> bool:
-    """Tells whether computing it draws random numbers or changes a state."""
-    bodies = {function.signature.name: function.node_def for function in graph.library.function}
-    nodes = {node.name: node for node in graph.node}
-    todo = [nodes[name.partition(":")[0]] for name in call.fetches]
-    seen: set[str] = set()
-    while todo:
-        node = todo.pop()
-        if _is_stateful(node.op):
-            return True
-        # Names of functions and of nodes are told apart by a character that neither may have.
-        called = [value for attr in node.attr.values() for value in _called(attr)]
-        for name in bodies.keys() & {node.op, *called}:
-            if f"|{name}" not in seen:
-                seen.add(f"|{name}")
-                todo.extend(bodies[name])
-        # A name of a tensor inside of a function is not one of the graph's, or does no harm.
-        for name in {source.lstrip("^").partition(":")[0] for source in node.input} - seen:
-            if name in nodes:
-                seen.add(name)
-                todo.append(nodes[name])
-    return False
-
-
-def _called(attr: Any) -> list[str]:
-    return [attr.func.name, *(function.name for function in attr.list.func)]
-
-
-def _is_stateful(operation: str) -> bool:
-    definition = _definition(operation)
-    return operation not in _HARMLESS and definition is not None and definition.is_stateful
-
-
-def _definition(operation: str) -> Any:
-    # Private to TensorFlow; a test tells when it is gone.
-    from tensorflow.python.framework import op_def_registry
-
-    return op_def_registry.get(operation)
+    return generator.integers(0, 2, (TRIED_ROWS, *shape)).astype(dtype)
 
 
 def _rows_stand_alone(call: Call, rows: Arrays) -> bool:
+    """Tells whether rows are the same alone, together, in another order, and beside NaN.
+
+    Raises:
+        ServingError: They cannot be computed.
+        ValueError: They have several shapes.
+    """
     count = len(rows[0])
-    try:
-        single = [execute(call, [array[i : i + 1] for array in rows]) for i in range(count)]
-        if any(not value.ndim or len(value) != 1 for values in single for value in values):
-            return False
-        alone = join(single)
-        orders = [np.arange(count), np.arange(count)[::-1], np.arange(count // 2, count)]
-        if not all(
-            _same(execute(call, [array[order] for array in rows]), [a[order] for a in alone])
-            for order in orders
-        ):
-            return False
-        return _ignores_nan(call, rows, alone)
-    except (ServingError, ValueError):
-        return False  # it cannot be tried
+    single = [execute(call, [array[i : i + 1] for array in rows]) for i in range(count)]
+    if any(not value.ndim or len(value) != 1 for values in single for value in values):
+        return False
+    alone = join(single)
+    orders = [np.arange(count), np.arange(count)[::-1]]
+    if not all(
+        _same(execute(call, [array[order] for array in rows]), [a[order] for a in alone])
+        for order in orders
+    ):
+        return False
+    return _ignores_nan(call, rows, alone)
 
 
 def _ignores_nan(call: Call, rows: Arrays, alone: Arrays) -> bool:

@@ -21,7 +21,7 @@ from tfapp.serving.flags import Flags, StartError, channel_arguments
 from tfapp.serving.grpc_closing import Gate
 from tfapp.serving.http1 import HttpLimits
 from tfapp.serving.http_server import HttpServer
-from tfapp.serving.independence import independent_signatures
+from tfapp.serving.independence import TRIED_ROWS, independent_signatures
 from tfapp.serving.loading import LoadOptions
 from tfapp.serving.metrics import Metrics
 from tfapp.serving.monitoring import metrics_path
@@ -273,9 +273,10 @@ def _prepare(
     if flags.enable_model_warmup:
         iterations = max(1, flags.num_request_iterations_for_warmup)
         warm_up(servable, iterations=iterations, observer=observer)
-        if adaptive and scheduler is None:
-            servable.allow_mixing(independent_signatures(servable, samples(servable)))
-            servable.runner = Combiner(servable.name, observer)
+    if adaptive and scheduler is None:
+        recorded = samples(servable, TRIED_ROWS) if flags.enable_model_warmup else {}
+        servable.allow_mixing(independent_signatures(servable, recorded))
+        servable.runner = Combiner(servable.name, observer)
 
 
 def _batching(flags: Flags) -> BatchingOptions | None:

@@ -74,19 +74,33 @@ def warm_up(servable: Servable, *, iterations: int = 1, observer: Observer = _NO
     return count
 
 
-def samples(servable: Servable) -> dict[str, list[dict[str, np.ndarray]]]:
-    """Returns the inputs of the requests that came with a model, by the name of their signature.
+def samples(servable: Servable, rows: int) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Returns inputs of requests that came with a model, by the name of their signature.
+
+    Args:
+        servable: The model.
+        rows: How many of each signature are enough. All else is not kept: a thousand requests with
+            an image each would fill the memory.
 
     Raises:
         ServingError: `DATA_LOSS`: the file is no TFRecord of `PredictionLog`.
     """
     found: dict[str, list[dict[str, np.ndarray]]] = {}
+    missing = dict.fromkeys(servable.signatures, rows)
     for verb, name, request in _requests(servable):
+        if not (wanted := missing.get(name, 0)):
+            continue
         if verb == "predict":
             inputs = to_arrays(request.inputs)
         else:
             inputs = {"inputs": inference.examples_of(request.input)}
-        found.setdefault(name, []).append(inputs)
+        # Copied, since a part would keep the whole.
+        kept = {alias: array[:wanted].copy() for alias, array in inputs.items() if array.ndim}
+        if kept.keys() == inputs.keys():
+            found.setdefault(name, []).append(kept)
+            missing[name] -= max(map(len, kept.values()), default=0)
+        if not any(missing.values()):
+            break
     return found
 
 

@@ -1,0 +1,192 @@
+"""What is proven of the shapes of rows, and of what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tfapp.serving.row_facts import (
+    CONSTANT,
+    SIZES,
+    Element,
+    Fact,
+    Kind,
+    Operation,
+    Times,
+    of_elements,
+)
+from tfapp.serving.row_moves import rows_of
+from tfapp.serving.row_rules import Facts, Rule
+
+Elements = tuple[Element, ...]
+
+
+def shape_of(op: Operation) -> Facts:
+    """Returns what is known of the shape of an input."""
+    fact, dimensions = op.facts[0], op.dimensions(0)
+    if fact.kind is Kind.CONSTANT:
+        return CONSTANT if dimensions is None else Fact(Kind.CONSTANT, elements=tuple(dimensions))
+    if fact.kind is Kind.SIZES or not dimensions:
+        return SIZES
+    return of_elements((Times(fact.block), *dimensions[1:]))
+
+
+def size_of(op: Operation) -> Facts:
+    """Returns what is known of how many elements an input has."""
+    shape = shape_of(op)
+    found = shape.elements if isinstance(shape, Fact) else None
+    size = None if found is None else multiplied(found)
+    return SIZES if size is None else of_elements(size)
+
+
+def from_sizes(op: Operation) -> Facts:
+    """Returns what is proven of an operation that is given no rows."""
+    if all(fact.kind is Kind.CONSTANT for fact in op.facts):
+        found = _PARTS.get(op.node.type, _unknown)(op)
+        return CONSTANT if found is None else found
+    found = _PARTS.get(op.node.type, _unknown)(op)
+    return SIZES if found is None else found
+
+
+def multiplied(elements: Sequence[Element]) -> Elements | None:
+    """Returns the product of all, as one element; None if it cannot be said."""
+    product: Element = 1
+    for element in elements:
+        factors = (product, element)
+        if isinstance(product, int) and isinstance(element, int):
+            product = product * element
+        elif isinstance(product, Times) and isinstance(element, int):
+            product = Times(product.factor * element)
+        elif isinstance(element, Times) and isinstance(product, int):
+            product = Times(product * element.factor)
+        elif any(isinstance(factor, Times) for factor in factors):
+            return None
+        else:
+            product = None
+    return (product,)
+
+
+def _unknown(op: Operation) -> Facts:
+    return None
+
+
+def _same(op: Operation) -> Facts:
+    integer = op.node.outputs[0].dtype.is_integer
+    found = op.elements(0) if integer else None
+    return None if found is None else of_elements(found)
+
+
+def _joined(op: Operation, count: int, rank: int) -> Facts:
+    joined: Elements = ()
+    for index in range(count):
+        found = op.elements(index)
+        if found is None or op.rank(index) != rank:
+            return None
+        joined += found
+    return of_elements(joined)
+
+
+def _pack(op: Operation) -> Facts:
+    return _joined(op, len(op.facts), 0)
+
+
+def _concatenate(op: Operation) -> Facts:
+    return _joined(op, len(op.facts) - 1, 1)
+
+
+def _unpack(op: Operation) -> Facts:
+    found = op.elements(0)
+    if found is None or op.rank(0) != 1:
+        return None
+    return [of_elements((element,)) for element in found]
+
+
+def _strided_slice(op: Operation) -> Facts:
+    found = op.elements(0)
+    begin, end, strides = (op.value(index) for index in (1, 2, 3))
+    if found is None or op.rank(0) != 1 or begin is None or end is None or strides is None:
+        return None
+    if begin.size != 1 or op.attr("new_axis_mask") or op.attr("ellipsis_mask"):
+        return None
+    first, last, step = int(begin[0]), int(end[0]), int(strides[0])
+    if op.attr("shrink_axis_mask"):
+        return of_elements((found[first],)) if -len(found) <= first < len(found) else None
+    return of_elements(
+        found[
+            slice(
+                None if op.attr("begin_mask") else first,
+                None if op.attr("end_mask") else last,
+                step,
+            )
+        ]
+    )
+
+
+def _gather(op: Operation) -> Facts:
+    found, indices = op.elements(0), op.value(1)
+    if found is None or indices is None or op.rank(0) != 1 or op.attr("batch_dims"):
+        return None
+    positions = [int(index) for index in indices.ravel()]
+    if any(not 0 <= position < len(found) for position in positions):
+        return None
+    return of_elements(tuple(found[position] for position in positions))
+
+
+def _product(op: Operation) -> Facts:
+    found = op.elements(0)
+    if found is None or op.rank(0) != 1 or op.axes(1, 1) != [0]:
+        return None
+    product = multiplied(found)
+    return None if product is None else of_elements(product)
+
+
+def _times(op: Operation) -> Facts:
+    found = [op.elements(0), op.elements(1)]
+    if any(elements is None or len(elements) != 1 for elements in found):
+        return None
+    product = multiplied([element for elements in found if elements for element in elements])
+    return None if product is None else of_elements(product)
+
+
+def _filled(op: Operation) -> Facts:
+    """Tells of constants that are written as often as there are rows."""
+    shape, value = op.elements(0), op.facts[1]
+    block = rows_of(shape)
+    return None if block is None or value.kind is not Kind.CONSTANT else Fact(Kind.ROWS, block)
+
+
+def _broadcast(op: Operation) -> Facts:
+    shape, found = op.elements(1), op.dimensions(0)
+    block = rows_of(shape)
+    if block is None or shape is None or found is None or op.facts[0].kind is not Kind.CONSTANT:
+        return None
+    once = len(found) < len(shape) or found[0] == 1
+    return Fact(Kind.ROWS, block) if once else None
+
+
+def _tiled(op: Operation) -> Facts:
+    found, block = op.dimensions(0), rows_of(op.elements(1))
+    if block is None or not found or not found[0] or op.facts[0].kind is not Kind.CONSTANT:
+        return None
+    return Fact(Kind.ROWS, block * found[0])
+
+
+# Of what is given no rows, but perhaps how many there are.
+_PARTS: dict[str, Callable[[Operation], Facts]] = {
+    **dict.fromkeys(("Cast", "Identity", "Snapshot", "StopGradient"), _same),
+    **dict.fromkeys(("ExpandDims", "Reshape", "Squeeze"), _same),
+    "BroadcastTo": _broadcast,
+    "ConcatV2": _concatenate,
+    "Fill": _filled,
+    "GatherV2": _gather,
+    "Mul": _times,
+    "Pack": _pack,
+    "Prod": _product,
+    "Shape": shape_of,
+    "Size": size_of,
+    "StridedSlice": _strided_slice,
+    "Tile": _tiled,
+    "Unpack": _unpack,
+}
+
+# Of what is given rows.
+RULES: dict[str, Rule] = {"Shape": shape_of, "Size": size_of}
