@@ -14,6 +14,7 @@ VECTOR = tf.TensorSpec([None], tf.float32)
 INTEGERS = tf.TensorSpec([None], tf.int32)
 TABLE = tf.TensorSpec([None, 4], tf.int32)
 TEXTS = tf.TensorSpec([None], tf.string)
+ANY_CUBE = tf.TensorSpec([None, None, 4], tf.float32)
 ANY_WIDTH = tf.TensorSpec([None, None], tf.float32)
 
 SQUARE = np.arange(16, dtype=np.float32).reshape(4, 4)
@@ -34,6 +35,11 @@ def norm(x, *, training):
 
 def called(function):
     return tf.function(function, autograph=False)
+
+
+def table():
+    keys, values = tf.constant(["a", "b"]), tf.constant([1, 2])
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0)
 
 
 def parse(x, **features):
@@ -101,6 +107,16 @@ HARMLESS = {
     "filled": (lambda x: tf.fill([count(x), 2], 1.0), ROWS),
     "token": (lambda x: tf.concat([tf.broadcast_to(SQUARE[:1], tf.shape(x)), x], 1), ROWS),
     "tiled-token": (lambda x: tf.tile(SQUARE[:1], [count(x), 1]) + x, ROWS),
+    "repeated-token": (lambda x: tf.repeat(SQUARE[:1], count(x), 0) + x, ROWS),
+    "tiled-before": (
+        lambda x: tf.reshape(tf.tile(SQUARE[None, :1], [1, count(x), 1]), [-1, 4]) + x, ROWS),
+    "dilated": (
+        lambda x: tf.batch_to_space(
+            tf.nn.conv2d(tf.space_to_batch(x, [2, 2], [[2, 2], [2, 2]]), KERNEL, 1, "VALID"),
+            [2, 2], [[0, 0], [0, 0]]), IMAGES),
+    "columns-of-any-number": (
+        lambda x: tf.tensordot(tf.tensordot(x, SQUARE, 1), SQUARE, 1), ANY_CUBE),
+    "table": (lambda x: tf.one_hot(table().lookup(x), 3) @ SQUARE[:3], TEXTS),
     "examples": (lambda x: parse(x, a=tf.io.FixedLenFeature([2], tf.float32)), TEXTS),
     "function": (called(lambda x: tf.nn.relu(x @ SQUARE)), ROWS),
     "nested-functions": (called(lambda x: called(tf.nn.softmax)(called(tf.abs)(x))), ROWS),
@@ -158,6 +174,26 @@ HARMFUL = {
     "turned-back": (lambda x: tf.reshape(tf.reshape(x, [4, -1]), tf.shape(x)), ROWS),
     "count-of-other-axis": (lambda x: tf.reshape(x, [-1, count(x)]), ROWS),
     "shape-of-data": (lambda x: tf.reshape(x, [-1, 1 + tf.cast(x[0, 0] > 0, tf.int32)]), ROWS),
+    "dilated-partly": (
+        lambda x: tf.batch_to_space(tf.space_to_batch(x, [2, 3], [[0, 0], [0, 0]]),
+                                    [2, 1], [[0, 0], [0, 0]]), IMAGES),
+    "dilated-and-cut": (
+        lambda x: tf.reshape(tf.space_to_batch(x, [2, 3], [[0, 0], [0, 0]]), [-1, 72]), IMAGES),
+    "dilated-sizes": (
+        lambda x: tf.reshape(tf.space_to_batch(x, [2, 3], [[0, 0], [0, 0]]),
+                             [count(x), 6, 6, 2]), IMAGES),
+    "any-width-cut": (lambda x: tf.reshape(x, [-1, 4]), ANY_WIDTH),
+    "any-columns-turned": (
+        lambda x: tf.reshape(x, [tf.shape(x)[1], -1, 4]), ANY_CUBE),
+    "rows-of-other-blocks": (lambda x: tf.reshape(x, [-1, 2]) + tf.reshape(x[:, :1], [-1, 1]),
+                             ROWS),
+    "block-of-another-size": (
+        lambda x: tf.reshape(x, [-1, 4]) + tf.reshape(x, [-1, 4])[::-1], ANY_CUBE),
+    "repeated-tokens": (lambda x: tf.repeat(SQUARE[:2], count(x), 0)[:1] + x, ROWS),
+    "interleaved-tokens": (
+        lambda x: tf.reshape(tf.tile(SQUARE[:1, :, None], [1, 1, count(x)]), [-1, 4]), ROWS),
+    "small-count": (
+        lambda x: tf.fill([tf.cast(tf.cast(count(x), tf.int8), tf.int32), 2], 1.0), ROWS),
     "expanded-in-front": (lambda x: tf.squeeze(tf.expand_dims(x, 0) * 2.0, 0), ROWS),
     "one-row-squeezed": (lambda x: tf.squeeze(x), ROWS),
     "front-squeezed": (lambda x: tf.squeeze(tf.expand_dims(x, 2), [0, 2]), ROWS),

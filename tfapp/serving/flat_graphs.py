@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_LOOKUPS = frozenset({"LookupTableFind", "LookupTableFindV2"})
 # A function may call itself, and functions that call others twice become exponentially many nodes.
 _MOST_DEPTH = 50
 _MOST_NODES = 100_000
@@ -143,6 +144,9 @@ class _Flattening:
             return
         if len(self.definition.node) >= _MOST_NODES:
             raise NotFlat(f"the graph has more than {_MOST_NODES} nodes")
+        if node.op in _LOOKUPS:
+            self._write_lookup(scope, node)
+            return
         flat = self.definition.node.add(name=scope.prefix + node.name, op=node.op)
         flat.input.extend(self._resolve(scope, source) for source in _data_inputs(node))
         for key, value in node.attr.items():
@@ -150,6 +154,18 @@ class _Flattening:
                 raise NotFlat(f"{node.name} has an attribute that its caller sets")
             if not key.startswith("_"):  # notes for placing and for gradients
                 flat.attr[key].CopyFrom(value)
+
+    def _write_lookup(self, scope: _Scope, node: Any) -> None:
+        """Writes a default for each key in place of what a table of scalars has for it.
+
+        That hangs on the same keys, and unlike of the original the import tells its shape.
+        """
+        _, keys, default = (self._resolve(scope, source) for source in _data_inputs(node))
+        name = scope.prefix + node.name
+        shape = self.definition.node.add(name=f"{name}/shape_of_keys", op="Shape", input=[keys])
+        shape.attr["T"].type = node.attr["Tin"].type
+        flat = self.definition.node.add(name=name, op="Fill", input=[shape.name, default])
+        flat.attr["T"].type = node.attr["Tout"].type
 
     def _called(self, node: Any) -> str:
         """Returns the name of the function that a node calls; empty if it calls none."""

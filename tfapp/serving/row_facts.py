@@ -7,7 +7,9 @@ computed together.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,15 @@ class Kind(enum.Enum):
     """It hangs on N, and on nothing else of the requests."""
 
 
+class Some:
+    """A number that is the same alone and together, which is not known; it equals itself only."""
+
+
 @dataclass(frozen=True)
 class Times:
     """An element of a shape that is a multiple of N."""
 
-    factor: int
+    factor: int | Some
 
 
 # None is the same number alone and together, which is not known.
@@ -46,12 +52,17 @@ class Fact:
     Attributes:
         kind: How it hangs on the requests.
         block: Of `ROWS`, how many there are for each row of the feeds: they follow one another.
+        copies: Of `ROWS`, how often there is one for each row of the feeds, all of these before
+            any comes again.
         elements: Of short `SIZES` what is known of them; None if nothing is.
+        period: Of `SIZES` that are the same so many elements N times over; None if they are not.
     """
 
     kind: Kind
-    block: int = 1
+    block: int | Some = 1
+    copies: int = 1
     elements: tuple[Element, ...] | None = None
+    period: int | None = None
 
 
 CONSTANT = Fact(Kind.CONSTANT)
@@ -131,3 +142,19 @@ def dimensions(tensor: Any) -> list[int | None] | None:
 def from_first(axis: int, rank: int) -> int:
     """Returns an axis that may be counted from the last, counted from the first."""
     return axis + rank if axis < 0 else axis
+
+
+def rows_of(shape: Sequence[Element] | None) -> int | Some | None:
+    """Returns the block of rows that have a shape: N times it; None if they are no rows."""
+    if not shape or not isinstance(shape[0], Times):
+        return None
+    if any(isinstance(element, Times) for element in shape[1:]):
+        return None
+    block = shape[0].factor
+    return block if isinstance(block, Some) or block > 0 else None
+
+
+def known_product(sizes: Sequence[Element]) -> int | None:
+    """Returns the product of sizes that are all known."""
+    known = [size for size in sizes if isinstance(size, int)]
+    return prod(known) if len(known) == len(sizes) else None

@@ -5,50 +5,60 @@ Rules as in `row_rules`: for what is given rows of requests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from math import prod
 
 from tfapp.serving.row_facts import (
-    Element,
+    ROWS,
     Fact,
     Kind,
     Operation,
-    Times,
+    Some,
     from_first,
+    known_product,
+    rows_of,
 )
 from tfapp.serving.row_rules import Facts, Rule, alike, only
 
 
-def rows_of(shape: Sequence[Element] | None) -> int | None:
-    """Returns the block of rows that have a shape: N times it; None if they are no rows."""
-    if not shape or not isinstance(shape[0], Times):
-        return None
-    return None if any(isinstance(element, Times) for element in shape[1:]) else shape[0].factor
-
-
-def row_size(op: Operation, index: int = 0) -> int | None:
-    """Returns how many elements a row of an input has, if that is known."""
-    found = op.dimensions(index)
-    return None if not found else _product(found[1:])
-
-
-def _product(sizes: Sequence[Element]) -> int | None:
-    known = [size for size in sizes if isinstance(size, int)]
-    return prod(known) if len(known) == len(sizes) else None
-
-
 def _reshape(op: Operation) -> Facts:
     rows, shape = op.facts[0], op.elements(1)
-    if rows.kind is not Kind.ROWS or not shape:
+    if rows.kind is not Kind.ROWS or rows.copies != 1 or not shape:
         return None
     block = rows_of(shape)
     if block is None and shape[0] == -1:
-        # As many as there are: the rows stay together if theirs are whole numbers of the new.
-        old, new = row_size(op), _product(shape[1:])
-        if not old or not new or old * rows.block % new:
-            return None
-        block = old * rows.block // new
+        block = _block_of_rest(op, known_product(shape[1:]))
     return None if block is None else Fact(Kind.ROWS, block)
+
+
+def _block_of_rest(op: Operation, size: int | None) -> int | Some | None:
+    """Returns the block of rows of a size when there are as many as the elements suffice for.
+
+    Rows stay together if theirs are whole numbers of the new ones.
+    """
+    old, block = op.dimensions(0), op.facts[0].block
+    if not old or not size or size < 0:
+        return None
+    elements = known_product(old[1:])
+    if elements is not None and isinstance(block, int):
+        return block * elements // size if elements and block * elements % size == 0 else None
+    # A row is a whole number of its last dimensions, whatever those before are.
+    known = itertools.takewhile(lambda dimension: dimension is not None, reversed(old[1:]))
+    return None if (known_product(list(known)) or 1) % size else Some()
+
+
+def _space_to_batch(op: Operation) -> Facts:
+    blocks = op.value(1)
+    if blocks is None or only(op) != ROWS:
+        return None
+    return Fact(Kind.ROWS, copies=prod(map(int, blocks.ravel())))
+
+
+def _batch_to_space(op: Operation) -> Facts:
+    blocks, fact = op.value(1), only(op)
+    if blocks is None or fact is None:
+        return None
+    return ROWS if fact == Fact(Kind.ROWS, copies=prod(map(int, blocks.ravel()))) else None
 
 
 def _expand_dims(op: Operation) -> Facts:
@@ -112,8 +122,11 @@ def _strided_slice(op: Operation) -> Facts:
         return only(op) if used < rank else None
     if (op.attr("new_axis_mask") | op.attr("shrink_axis_mask")) & 1:
         return None
-    whole = op.attr("begin_mask") & op.attr("end_mask") & 1
-    return only(op) if strides.size and whole and strides[0] == 1 else None
+    if not strides.size or strides[0] != 1 or not op.attr("end_mask") & 1:
+        return None
+    begin = op.value(1)
+    whole = op.attr("begin_mask") & 1 or (begin is not None and begin[0] == 0)
+    return only(op) if whole else None
 
 
 def _pad(op: Operation) -> Facts:
@@ -179,6 +192,8 @@ def _rank(op: Operation) -> Facts:
 
 RULES: dict[str, Rule] = {
     "Reshape": _reshape,
+    "SpaceToBatchND": _space_to_batch,
+    "BatchToSpaceND": _batch_to_space,
     "ExpandDims": _expand_dims,
     "Squeeze": _squeeze,
     "Transpose": _transpose,

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from tfapp.serving.row_facts import Fact, Kind, Operation
+from tfapp.serving.row_facts import Fact, Kind, Operation, rows_of
 
 Facts = Fact | None | Sequence[Fact | None]
 Rule = Callable[[Operation], Facts]
 
 _UNARY = """
-    Abs Acos Acosh AsString Asin Asinh Atan Atanh Bucketize Cast Ceil CheckNumerics Conj Cos Cosh
+    Abs Acos Acosh Angle AsString Asin Asinh Atan Atanh Bucketize Cast Ceil CheckNumerics ComplexAbs
+    Conj Cos Cosh
     DecodeBase64 Digamma Elu EncodeBase64 EnsureShape Erf Erfc Erfinv Exp Expm1
     FakeQuantWithMinMaxArgs Floor Identity Imag Inv Invert IsFinite IsInf IsNan LeakyRelu Lgamma Log
     Log1p LogicalNot Neg OnesLike PlaceholderWithDefault PreventGradient Real Reciprocal
@@ -152,10 +153,10 @@ def _einsum(op: Operation) -> Facts:
 
 
 def _transposed_convolution(op: Operation) -> Facts:
-    sizes, filters, values = op.facts
-    if sizes.kind is Kind.ROWS or filters.kind is not Kind.CONSTANT:
+    _, filters, values = op.facts
+    if filters.kind is not Kind.CONSTANT or values.kind is not Kind.ROWS:
         return None
-    return values if values.kind is Kind.ROWS else None
+    return values if rows_of(op.elements(0)) == values.block else None
 
 
 def _pooling(op: Operation) -> Facts:
@@ -171,10 +172,6 @@ def _batch_norm(op: Operation) -> Facts:
 def _along_axes(op: Operation) -> Facts:
     axes = op.axes(1, op.rank(0))
     return only(op) if axes is not None and 0 not in axes else None
-
-
-def _lookup(op: Operation) -> Facts:
-    return only(op, 1)
 
 
 def _parse_examples(op: Operation) -> Facts:
@@ -206,6 +203,5 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2"), _transposed_convolution),
     **dict.fromkeys(("AvgPool", "AvgPool3D", "MaxPool", "MaxPool3D"), _pooling),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _batch_norm),
-    **dict.fromkeys(("LookupTableFind", "LookupTableFindV2"), _lookup),
     **dict.fromkeys(("ParseExample", "ParseExampleV2"), _parse_examples),
 }

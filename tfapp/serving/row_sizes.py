@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import tensorflow as tf
+
 from tfapp.serving.row_facts import (
     CONSTANT,
     SIZES,
@@ -11,10 +13,12 @@ from tfapp.serving.row_facts import (
     Fact,
     Kind,
     Operation,
+    Some,
     Times,
+    known_product,
     of_elements,
+    rows_of,
 )
-from tfapp.serving.row_moves import rows_of
 from tfapp.serving.row_rules import Facts, Rule
 
 Elements = tuple[Element, ...]
@@ -25,7 +29,7 @@ def shape_of(op: Operation) -> Facts:
     fact, dimensions = op.facts[0], op.dimensions(0)
     if fact.kind is Kind.CONSTANT:
         return CONSTANT if dimensions is None else Fact(Kind.CONSTANT, elements=tuple(dimensions))
-    if fact.kind is Kind.SIZES or not dimensions:
+    if fact.kind is Kind.SIZES or not dimensions or fact.copies != 1:
         return SIZES
     return of_elements((Times(fact.block), *dimensions[1:]))
 
@@ -49,20 +53,14 @@ def from_sizes(op: Operation) -> Facts:
 
 def multiplied(elements: Sequence[Element]) -> Elements | None:
     """Returns the product of all, as one element; None if it cannot be said."""
-    product: Element = 1
-    for element in elements:
-        factors = (product, element)
-        if isinstance(product, int) and isinstance(element, int):
-            product = product * element
-        elif isinstance(product, Times) and isinstance(element, int):
-            product = Times(product.factor * element)
-        elif isinstance(element, Times) and isinstance(product, int):
-            product = Times(product * element.factor)
-        elif any(isinstance(factor, Times) for factor in factors):
-            return None
-        else:
-            product = None
-    return (product,)
+    counts = [element.factor for element in elements if isinstance(element, Times)]
+    others = known_product([element for element in elements if not isinstance(element, Times)])
+    if not counts:
+        return (others,)
+    if len(counts) > 1:
+        return None
+    count = counts[0]
+    return (Times(count * others if isinstance(count, int) and others is not None else Some()),)
 
 
 def _unknown(op: Operation) -> Facts:
@@ -70,8 +68,8 @@ def _unknown(op: Operation) -> Facts:
 
 
 def _same(op: Operation) -> Facts:
-    integer = op.node.outputs[0].dtype.is_integer
-    found = op.elements(0) if integer else None
+    # A smaller type could not hold all numbers of rows.
+    found = op.elements(0) if op.node.outputs[0].dtype in (tf.int32, tf.int64) else None
     return None if found is None else of_elements(found)
 
 
@@ -164,16 +162,38 @@ def _broadcast(op: Operation) -> Facts:
 
 
 def _tiled(op: Operation) -> Facts:
-    found, block = op.dimensions(0), rows_of(op.elements(1))
-    if block is None or not found or not found[0] or op.facts[0].kind is not Kind.CONSTANT:
+    """Tells of constants that are repeated as often as there are rows."""
+    found, multiples, fact = op.dimensions(0), op.elements(1), op.facts[0]
+    if found is None or multiples is None or fact.kind is not Kind.CONSTANT:
         return None
-    return Fact(Kind.ROWS, block * found[0])
+    axis = next((i for i, each in enumerate(multiples) if isinstance(each, Times)), None)
+    if axis is None or any(size != 1 for size in (*found[:axis], *multiples[:axis])):
+        return None
+    # Nothing comes before that axis, so that what is after it follows itself.
+    block = rows_of(multiples[axis:])
+    once = known_product(found[axis : axis + 1])
+    if not isinstance(block, int) or not once:
+        return None
+    if axis == 0:
+        return Fact(Kind.ROWS, block * once)
+    rest = known_product((*found[axis + 1 :], *multiples[axis + 1 :]))
+    return None if rest is None else Fact(Kind.SIZES, period=block * once * rest)
+
+
+def _reshape(op: Operation) -> Facts:
+    period, shape = op.facts[0].period, op.elements(1)
+    if period is None or not shape:
+        return _same(op)
+    block, row = rows_of(shape), known_product(shape[1:])
+    if block is None and shape[0] == -1 and row and row > 0 and period % row == 0:
+        block = period // row
+    return Fact(Kind.ROWS, block) if block else None
 
 
 # Of what is given no rows, but perhaps how many there are.
 _PARTS: dict[str, Callable[[Operation], Facts]] = {
     **dict.fromkeys(("Cast", "Identity", "Snapshot", "StopGradient"), _same),
-    **dict.fromkeys(("ExpandDims", "Reshape", "Squeeze"), _same),
+    **dict.fromkeys(("ExpandDims", "Squeeze"), _same),
     "BroadcastTo": _broadcast,
     "ConcatV2": _concatenate,
     "Fill": _filled,
@@ -181,6 +201,7 @@ _PARTS: dict[str, Callable[[Operation], Facts]] = {
     "Mul": _times,
     "Pack": _pack,
     "Prod": _product,
+    "Reshape": _reshape,
     "Shape": shape_of,
     "Size": size_of,
     "StridedSlice": _strided_slice,
