@@ -42,6 +42,17 @@ def table():
     return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0)
 
 
+def anything(value):
+    """A constant whose value and shape are not in the graph."""
+    value = tf.constant(value)
+    return v1.placeholder_with_default(value, [None] * value.shape.rank)
+
+
+def printing(x):
+    tf.print(x)
+    return x + 1.0
+
+
 def parse(x, **features):
     return list(tf.io.parse_example(x, features).values())
 
@@ -117,6 +128,12 @@ HARMLESS = {
     "columns-of-any-number": (
         lambda x: tf.tensordot(tf.tensordot(x, SQUARE, 1), SQUARE, 1), ANY_CUBE),
     "table": (lambda x: tf.one_hot(table().lookup(x), 3) @ SQUARE[:3], TEXTS),
+    "flat-batch-product": (lambda x: tf.raw_ops.BatchMatMulV2(x=x, y=SQUARE), ROWS),
+    "einsum-ellipsis": (lambda x: tf.einsum("n...,...->n...", x, SQUARE[0]), ROWS),
+    "examples-in-function": (
+        called(lambda x: tf.io.parse_example(x, {
+            "a": tf.io.VarLenFeature(tf.float32), "b": tf.io.FixedLenFeature([2], tf.float32),
+        })["b"]), TEXTS),
     "examples": (lambda x: parse(x, a=tf.io.FixedLenFeature([2], tf.float32)), TEXTS),
     "function": (called(lambda x: tf.nn.relu(x @ SQUARE)), ROWS),
     "nested-functions": (called(lambda x: called(tf.nn.softmax)(called(tf.abs)(x))), ROWS),
@@ -194,6 +211,90 @@ HARMFUL = {
         lambda x: tf.reshape(tf.tile(SQUARE[:1, :, None], [1, 1, count(x)]), [-1, 4]), ROWS),
     "small-count": (
         lambda x: tf.fill([tf.cast(tf.cast(count(x), tf.int8), tf.int32), 2], 1.0), ROWS),
+    "table-of-orders": (
+        lambda x: tf.transpose(x, tf.stack([0, table().lookup(tf.constant("a")), 2])), CUBE),
+    "table-of-sizes": (
+        lambda x: tf.reshape(x, tf.stack([-1, 4 + 4 * table().lookup(tf.constant("a"))])), CUBE),
+    "table-of-defaults": (
+        lambda x, y: tf.raw_ops.LookupTableFindV2(
+            table_handle=table().resource_handle, keys=x, default_value=y[0]), TEXTS, INTEGERS),
+    "compiled": (tf.function(tf.tanh, autograph=False, jit_compile=True), ROWS),
+    "halves-of-rows": (lambda x: tf.tanh(tf.reshape(x, [-1, 2])), ROWS),
+    "halves-by-rows": (
+        lambda x: tf.reshape(x[:, :1], [-1, 1]) + tf.reshape(x, [-1, 2]), ROWS),
+    "higher-rank-of-any-size": (lambda x: x + anything(SQUARE[None]), ROWS),
+    "select-by-constants": (
+        lambda x: tf.raw_ops.Select(condition=anything([True]), x=x, y=-x), ROWS),
+    "select-by-count": (lambda x: tf.raw_ops.Select(condition=count(x) > 1, x=x, y=-x), ROWS),
+    "columns-by-constant": (
+        lambda x: tf.matmul(x, anything(SQUARE), transpose_a=True), ANY_WIDTH),
+    "columns-by-batch-product": (
+        lambda x: tf.raw_ops.BatchMatMulV2(x=x, y=anything(SQUARE), adj_x=True), ANY_WIDTH),
+    "einsum-turned": (lambda x: tf.einsum("in,in->ni", x, x), ANY_WIDTH),
+    "einsum-diagonal": (lambda x: tf.einsum("nnk->nk", x), ANY_CUBE),
+    "einsum-with-count": (
+        lambda x: tf.einsum("ni,ij->nj", x, SQUARE * tf.cast(count(x), tf.float32)), ROWS),
+    "einsum-with-rows-of-a-constant": (
+        lambda x: tf.einsum("ni,nj->nj", x, anything(SQUARE)), ANY_WIDTH),
+    "filters-by-count": (
+        lambda x: tf.nn.conv2d_transpose(
+            x, np.ones((3, 3, 5, 2), np.float32) * tf.cast(count(x), tf.float32),
+            tf.stack([count(x), 12, 12, 5]), 2), IMAGES),
+    "image-of-count": (
+        lambda x: tf.nn.conv2d_transpose(
+            x, np.ones((3, 3, 5, 2), np.float32),
+            tf.stack([count(x), 11 + count(x) % 2, 12, 5]), 2), IMAGES),
+    "pooled-rows": (
+        lambda x: tf.raw_ops.MaxPool(input=x, ksize=[2, 1, 1, 1], strides=[1, 1, 1, 1],
+                                     padding="SAME"), IMAGES),
+    "sum-with-count": (
+        lambda x: tf.add_n([x, tf.fill(tf.shape(x), tf.cast(count(x), tf.float32))]), ROWS),
+    "counts-among-others": (lambda x: tf.identity_n([x, tf.range(count(x))])[1], ROWS),
+    "rows-from-elsewhere": (lambda x: tf.reshape(x, tf.stack([anything(1), 4])), ROWS),
+    "cut-unevenly": (lambda x: tf.reshape(x, [-1, 4]), tf.TensorSpec([None, 6], tf.float32)),
+    "any-width-cut-and-joined": (
+        lambda x: tf.reshape(tf.nn.softmax(tf.reshape(x, [-1, 4])), tf.shape(x)), ANY_WIDTH),
+    "dilated-blocks": (
+        lambda x: tf.batch_to_space(
+            tf.space_to_batch(tf.reshape(x, [-1, 3, 6, 2]), [3, 2], [[0, 0], [0, 0]]),
+            [3, 2], [[0, 0], [0, 0]]), IMAGES),
+    "dilated-count": (
+        lambda x: tf.fill([count(tf.space_to_batch(x, [2, 3], [[0, 0], [0, 0]])), 2], 1.0),
+        IMAGES),
+    "first-axis-squeezed": (lambda x: tf.squeeze(x, 0), ANY_WIDTH),
+    "joined-with-count": (
+        lambda x: tf.concat([x, tf.fill(tf.shape(x), tf.cast(count(x), tf.float32))], 1), ROWS),
+    "unstacked-rows": (lambda x: tf.unstack(x, 1), ANY_WIDTH),
+    "split-rows": (lambda x: tf.split(x, [1, -1], axis=0)[1], ROWS),
+    "first-by-ellipsis": (lambda x: x[..., 0, :], ANY_WIDTH),
+    "first-by-masks": (
+        lambda x: tf.raw_ops.StridedSlice(input=x, begin=[0], end=[0], strides=[1], begin_mask=1,
+                                          end_mask=1, shrink_axis_mask=1), ANY_WIDTH),
+    "vector-along-columns": (lambda x: tf.broadcast_to(x, [count(x), 5]), VECTOR),
+    "broadcast-to-more": (lambda x: tf.broadcast_to(x, [2 * count(x), 4]), ROWS),
+    "broadcast-constants": (lambda x: tf.broadcast_to(anything(SQUARE), tf.shape(x)), ROWS),
+    "picked-by-constants": (lambda x: tf.gather(x, anything([0])), ROWS),
+    "picked-by-one-row": (lambda x: tf.gather(x, anything([[0]]), batch_dims=1), ROWS),
+    "gathered": (
+        lambda x, i: tf.raw_ops.Gather(params=x, indices=i, validate_indices=True),
+        ROWS, INTEGERS),
+    "gathered-in-batches": (
+        lambda i: tf.raw_ops.ResourceGather(
+            resource=tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[None, None]), indices=i,
+            dtype=tf.float32, batch_dims=1), TABLE),
+    "position-of-all": (lambda i: tf.gather_nd(SQUARE, i), INTEGERS),
+    "position-in-rows-of-any-rank": (lambda x, i: tf.gather_nd(x, i[:, None]), ROWS, INTEGERS),
+    "one-hot-of-any-depth": (lambda x: tf.one_hot(x, anything(3), axis=0), INTEGERS),
+    "tokens": (lambda x: tf.tile(SQUARE[:2], [count(x), 1]), ROWS),
+    "tokens-cut-unevenly": (
+        lambda x: tf.reshape(tf.tile(SQUARE[None, :1], [1, count(x), 1]), [-1, 3]), ROWS),
+    "tokens-one-by-one": (
+        lambda x: tf.reshape(tf.tile(SQUARE[:1, :, None], [1, 1, count(x)]), [-1, 1]), ROWS),
+    "token-of-count": (lambda x: tf.tile(tf.fill([1, 2], count(x)), [count(x), 1]), ROWS),
+    "square-of-count-in-front": (lambda x: tf.fill([count(x) * count(x), 2], 1.0), ROWS),
+    "count-of-halves": (lambda x: tf.fill([count(tf.reshape(x, [-1, 2])), 2], 1.0), ROWS),
+    "tiled-by-something": (lambda x: tf.tile(x, [1, 1 + count(x) % 3]), ROWS),
+    "printed-in-function": (called(printing), ROWS),
     "expanded-in-front": (lambda x: tf.squeeze(tf.expand_dims(x, 0) * 2.0, 0), ROWS),
     "one-row-squeezed": (lambda x: tf.squeeze(x), ROWS),
     "front-squeezed": (lambda x: tf.squeeze(tf.expand_dims(x, 2), [0, 2]), ROWS),

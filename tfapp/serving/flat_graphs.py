@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_COMPILED = "_XlaMustCompile"
 _LOOKUPS = frozenset({"LookupTableFind", "LookupTableFindV2"})
 # A function may call itself, and functions that call others twice become exponentially many nodes.
 _MOST_DEPTH = 50
@@ -156,16 +157,24 @@ class _Flattening:
                 flat.attr[key].CopyFrom(value)
 
     def _write_lookup(self, scope: _Scope, node: Any) -> None:
-        """Writes a default for each key in place of what a table of scalars has for it.
+        """Writes what stands for the values that a table of scalars has for keys.
 
-        That hangs on the same keys, and unlike of the original the import tells its shape.
+        It has the shape of the keys, which TensorFlow's import would not tell of the original, and
+        hangs on the same. A variable keeps anyone from taking the default for the value.
         """
         _, keys, default = (self._resolve(scope, source) for source in _data_inputs(node))
-        name = scope.prefix + node.name
-        shape = self.definition.node.add(name=f"{name}/shape_of_keys", op="Shape", input=[keys])
+        name, value_type = scope.prefix + node.name, node.attr["Tout"].type
+        shape = self.definition.node.add(name=f"{name}/shape", op="Shape", input=[keys])
         shape.attr["T"].type = node.attr["Tin"].type
-        flat = self.definition.node.add(name=name, op="Fill", input=[shape.name, default])
-        flat.attr["T"].type = node.attr["Tout"].type
+        known = self.definition.node.add(name=f"{name}/known", op="VariableV2")
+        known.attr["dtype"].type = tf.bool.as_datatype_enum
+        known.attr["shape"].shape.CopyFrom(tf.TensorShape([]).as_proto())
+        value = self.definition.node.add(
+            name=f"{name}/value", op="SelectV2", input=[known.name, default, default]
+        )
+        values = self.definition.node.add(name=name, op="Fill", input=[shape.name, value.name])
+        for each in (value, values):
+            each.attr["T"].type = value_type
 
     def _called(self, node: Any) -> str:
         """Returns the name of the function that a node calls; empty if it calls none."""
@@ -183,6 +192,8 @@ class _Flattening:
         arguments = [*body.signature.input_arg, *body.signature.output_arg]
         if any(arg.number_attr or arg.type_list_attr for arg in arguments):
             raise NotFlat(f"{node.name} calls a function with lists of tensors")
+        if _COMPILED in node.attr and node.attr[_COMPILED].b:
+            raise NotFlat(f"{node.name} is compiled anew for each number of rows")
         if scope.depth >= _MOST_DEPTH:
             raise NotFlat(f"{node.name} is a call within {_MOST_DEPTH} others")
         # Not the name of the call, which could begin that of another node.

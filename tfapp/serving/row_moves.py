@@ -37,7 +37,7 @@ def _block_of_rest(op: Operation, size: int | None) -> int | Some | None:
     Rows stay together if theirs are whole numbers of the new ones.
     """
     old, block = op.dimensions(0), op.facts[0].block
-    if not old or not size or size < 0:
+    if not old or not size:
         return None
     elements = known_product(old[1:])
     if elements is not None and isinstance(block, int):
@@ -149,16 +149,12 @@ def _broadcast_to(op: Operation) -> Facts:
 
 
 def _gather(op: Operation) -> Facts:
-    params, indices, axis = op.facts
-    first = op.axis(2, op.rank(0))
-    batch = from_first(op.attr("batch_dims"), op.rank(1) or 0)
-    if first is None or axis.kind is not Kind.CONSTANT:
+    axis, rank = op.axis(2, op.rank(0)), op.rank(1)
+    if axis is None or rank is None:
         return None
-    if params.kind is Kind.CONSTANT and first == 0 and batch == 0:
-        return only(op, 1)
-    if indices.kind is Kind.CONSTANT and first > 0 and batch == 0:
-        return only(op)
-    return alike([params, indices]) if batch > 0 else None
+    if from_first(op.attr("batch_dims"), rank) > 0:
+        return alike(op.facts[:2])
+    return only(op, 1) if axis == 0 else only(op)
 
 
 def _gather_rows(op: Operation) -> Facts:

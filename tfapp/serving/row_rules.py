@@ -129,21 +129,18 @@ def _batch_matrix_product(op: Operation) -> Facts:
     ranks = [op.rank(0), op.rank(1)]
     if None in ranks:
         return None
-    rows = [index for index, fact in enumerate(op.facts) if fact.kind is Kind.ROWS]
     if ranks == [2, 2]:
         return only(op) if not op.attr("adj_x") else None
-    if any((ranks[index] or 0) < 3 for index in rows):
-        return None
-    return broadcasting(op)
+    return broadcasting(op)  # one of them has three, or else the other no rows in common with it
 
 
 def _einsum(op: Operation) -> Facts:
     equation = op.attr("equation").decode()
     sources, _, result = equation.partition("->")
     labels = sources.split(",")
-    if "." in equation or not result or len(labels) != len(op.facts):
+    row = result[:1]
+    if not row.isalpha():
         return None
-    row = result[0]
     for label, fact in zip(labels, op.facts, strict=True):
         if fact.kind is Kind.ROWS and (label[:1] != row or label.count(row) != 1):
             return None

@@ -185,7 +185,7 @@ def _reshape(op: Operation) -> Facts:
     if period is None or not shape:
         return _same(op)
     block, row = rows_of(shape), known_product(shape[1:])
-    if block is None and shape[0] == -1 and row and row > 0 and period % row == 0:
+    if block is None and shape[0] == -1 and row and period % row == 0:
         block = period // row
     return Fact(Kind.ROWS, block) if block else None
 
