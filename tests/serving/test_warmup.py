@@ -8,12 +8,14 @@ import tensorflow as tf
 from models_for_tests import example, write_half_plus_two
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tfapp.serving.combining import Combiner
 from tfapp.serving.configs import configs_of
 from tfapp.serving.flags import Flags
+from tfapp.serving.models import ModelSpec
 from tfapp.serving.servable import load_servable
 from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code, ServingError
-from tfapp.serving.warmup import MOST_RECORDS, WARMUP_FILE, warm_up
+from tfapp.serving.warmup import MOST_RECORDS, WARMUP_FILE, samples, warm_up
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +137,39 @@ def test_a_failing_request_keeps_a_version_out_unless_it_is_turned_off(servable,
             else:
                 server.models.serve(configs_of(flags))
             assert [status.state.name for status in server.models.statuses("half")] == [state]
+        finally:
+            server.close()
+
+
+def test_samples_are_read_as_far_as_they_are_needed(servable, written, monkeypatch):
+    write(written, *[predict_log()] * 3, example_log("classify_log", "classify_x_to_y"))
+
+    found = samples(servable, 3)
+
+    assert [len(inputs["x"]) for inputs in found["serving_default"]] == [2, 1]
+    assert all(inputs["x"].base is None for inputs in found["serving_default"]), "a part of more"
+    assert [len(inputs["inputs"]) for inputs in found["classify_x_to_y"]] == [1]
+
+
+def test_no_more_records_are_read_when_all_signatures_have_samples(servable, written, monkeypatch):
+    write(written, predict_log(), predict_log())
+    monkeypatch.setattr(servable, "signatures", {"serving_default": None})
+    with (written / WARMUP_FILE).open("ab") as file:
+        file.write(b"this is no TFRecord at all")
+
+    assert len(samples(servable, 2)["serving_default"]) == 1
+
+
+def test_requests_run_together_without_a_warm_up(written):
+    given = {"model_name": "half", "model_base_path": str(written.parent)}
+    for enabled in (True, False):
+        flags = Flags(**given, enable_model_warmup=enabled)
+        server = ModelServer(flags, configs_of(flags))
+        try:
+            server.models.serve(configs_of(flags))
+            with server.models.use(ModelSpec("half")) as loaded:
+                call = loaded.signature_call(loaded.signatures["serving_default"])
+                assert call.mixable
+                assert isinstance(loaded.runner, Combiner)
         finally:
             server.close()

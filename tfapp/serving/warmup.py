@@ -86,7 +86,7 @@ def samples(servable: Servable, rows: int) -> dict[str, list[dict[str, np.ndarra
         ServingError: `DATA_LOSS`: the file is no TFRecord of `PredictionLog`.
     """
     found: dict[str, list[dict[str, np.ndarray]]] = {}
-    missing = dict.fromkeys(servable.signatures, rows)
+    missing = {name: rows for name in servable.signatures if not name.startswith("__")}
     for verb, name, request in _requests(servable):
         if not (wanted := missing.get(name, 0)):
             continue
