@@ -44,11 +44,11 @@ def size_of(op: Operation) -> Facts:
 
 def from_sizes(op: Operation) -> Facts:
     """Returns what is proven of an operation that is given no rows."""
-    if all(fact.kind is Kind.CONSTANT for fact in op.facts):
-        found = _PARTS.get(op.node.type, _unknown)(op)
-        return CONSTANT if found is None else found
-    found = _PARTS.get(op.node.type, _unknown)(op)
-    return SIZES if found is None else found
+    part = _PARTS.get(op.node.type)
+    found = None if part is None else part(op)
+    if found is not None:
+        return found
+    return CONSTANT if all(fact.kind is Kind.CONSTANT for fact in op.facts) else SIZES
 
 
 def multiplied(elements: Sequence[Element]) -> Elements | None:
@@ -60,11 +60,9 @@ def multiplied(elements: Sequence[Element]) -> Elements | None:
     if len(counts) > 1:
         return None
     count = counts[0]
+    if others == 1:
+        return (Times(count),)
     return (Times(count * others if isinstance(count, int) and others is not None else Some()),)
-
-
-def _unknown(op: Operation) -> Facts:
-    return None
 
 
 def _same(op: Operation) -> Facts:
@@ -108,15 +106,9 @@ def _strided_slice(op: Operation) -> Facts:
     first, last, step = int(begin[0]), int(end[0]), int(strides[0])
     if op.attr("shrink_axis_mask"):
         return of_elements((found[first],)) if -len(found) <= first < len(found) else None
-    return of_elements(
-        found[
-            slice(
-                None if op.attr("begin_mask") else first,
-                None if op.attr("end_mask") else last,
-                step,
-            )
-        ]
-    )
+    begins = None if op.attr("begin_mask") else first
+    ends = None if op.attr("end_mask") else last
+    return of_elements(found[begins:ends:step])
 
 
 def _gather(op: Operation) -> Facts:
