@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import math
 import threading
@@ -138,6 +139,16 @@ def test_only_rows_of_one_shape_and_type_are_mixed():
     assert sorted(model.runs[4:]) == [-1, 2, 2]
     wide = mixing_key(model.call, [np.zeros((1, 2))])
     assert wide not in (None, mixing_key(model.call, [np.zeros((1, 2), np.float32)]))
+
+
+def test_rows_of_other_shapes_than_the_signature_says_are_not_mixed():
+    call = dataclasses.replace(Model().call, shapes=((None, 2),))
+
+    assert mixing_key(call, [np.zeros((3, 2))]) is not None
+    assert mixing_key(call, [np.zeros((1, 3))]) is None
+    assert mixing_key(call, [np.zeros(2)]) is None
+    assert mixing_key(call, [np.zeros((1, 2, 1))]) is None
+    assert mixing_key(dataclasses.replace(call, shapes=(None,)), [np.zeros((1, 2))]) is None
 
 
 def test_a_model_whose_rows_hang_together_is_never_mixed():

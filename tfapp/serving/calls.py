@@ -30,6 +30,7 @@ class Call:
             refuses others.
         mixable: Whether a row of its outputs hangs on the same row of its inputs only, so that
             rows of several requests may be computed together.
+        shapes: The shape that was proven for, of each feed.
     """
 
     feeds: tuple[str, ...]
@@ -38,6 +39,7 @@ class Call:
     declared: bool
     mixable: bool
     ranks: tuple[int | None, ...] = ()
+    shapes: tuple[tuple[int | None, ...] | None, ...] = ()
 
 
 class Runner(Protocol):

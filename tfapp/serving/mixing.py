@@ -58,7 +58,16 @@ def mixing_key(call: Call, arrays: Arrays) -> Hashable | None:
             return None
         key.append(array.dtype.num)
         key.append(array.shape[1:])
-    return tuple(key)
+    # The graph takes other shapes than the signature says, for which nothing is proven.
+    return tuple(key) if all(map(_fits, arrays, call.shapes)) else None
+
+
+def _fits(array: np.ndarray, shape: tuple[int | None, ...] | None) -> bool:
+    if shape is None or len(shape) != array.ndim:
+        return False
+    return shape[1:] == array.shape[1:] or all(
+        size in (None, given) for size, given in zip(shape, array.shape, strict=True)
+    )
 
 
 def take(waiting: list[W]) -> list[W]:

@@ -201,6 +201,7 @@ class Servable:
             declared=outputs == set(fetches),
             mixable=signature.name in self._mixable and outputs.issuperset(fetches),
             ranks=tuple(map(_rank, signature.inputs.values())) if self.exact_ranks else (),
+            shapes=tuple(info.shape for info in signature.inputs.values()),
         )
 
     def _make_callable(
