@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfapp.serving.fragile import Shape, check_shapes
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.status import Code, ServingError
 
@@ -26,11 +27,10 @@ class Call:
         fetches: Names of the tensors to compute.
         execute: Takes an array for each feed, gives a value for each fetch.
         declared: Whether these are the inputs and all outputs of a signature.
-        ranks: How many dimensions each feed must have, None for any; empty if the graph itself
-            refuses others.
         mixable: Whether a row of its outputs hangs on the same row of its inputs only, so that
             rows of several requests may be computed together.
-        shapes: The shape that was proven for, of each feed.
+        shapes: Of each feed as the signature says; rows of others are not mixed.
+        exact: Refuse feeds of other ranks and of smaller dimensions than that.
     """
 
     feeds: tuple[str, ...]
@@ -38,8 +38,8 @@ class Call:
     execute: Callable[..., Sequence[Any]]
     declared: bool
     mixable: bool
-    ranks: tuple[int | None, ...] = ()
-    shapes: tuple[tuple[int | None, ...] | None, ...] = ()
+    shapes: tuple[Shape | None, ...] = ()
+    exact: bool = False
 
 
 class Runner(Protocol):
@@ -93,12 +93,8 @@ def execute(call: Call, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     Raises:
         ServingError: With the code and text of TensorFlow.
     """
-    for rank, array in zip(call.ranks, arrays, strict=False):
-        if rank not in (None, array.ndim):
-            shape = ",".join(map(str, array.shape))
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f"input must be {rank}-dimensional: [{shape}]."
-            )
+    if call.exact:
+        check_shapes(call.shapes, arrays)
     try:
         return [_as_array(value) for value in call.execute(*arrays)]
     except tf.errors.OpError as error:

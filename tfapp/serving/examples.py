@@ -140,7 +140,7 @@ def _candidates(
             lambda tried: ask(verb, orjson.dumps(_named(signature, {"examples": [tried]})))
         )
         yield verb, _named(signature, {"examples": [features]}), False
-    if servable.exact_ranks and any(info.shape is None for info in signature.inputs.values()):
+    if servable.exact_shapes and any(info.shape is None for info in signature.inputs.values()):
         return  # oneDNN's convolutions end the process with a rank that is not theirs
     for arrays in _made_up(signature):
         for document in _documents(signature, arrays):

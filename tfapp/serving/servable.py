@@ -21,6 +21,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from tfapp.errors import reason_of
 from tfapp.serving.calls import AtOnce, Call, Runner, serving_error
+from tfapp.serving.fragile import Texts, is_fragile
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.variables import fill_variables
@@ -30,7 +31,6 @@ v1 = tf.compat.v1
 # Without its decorator, which warns that it is deprecated for programs of TensorFlow 2.
 _load = getattr(v1.saved_model.load, "__wrapped__", v1.saved_model.load)
 
-_CONVOLUTIONS = frozenset(("Conv2D", "Conv3D", "DepthwiseConv2dNative"))
 _CALLS_KEPT = 128  # so that clients who vary `output_filter` do not fill the memory
 
 _PARTS = (
@@ -86,12 +86,13 @@ class Servable:
         path: Folder of the SavedModel.
         signatures: Its functions by name.
         session: The session that holds its graph and variables.
-        exact_ranks: Refuse inputs of other numbers of dimensions than the signatures say.
+        exact_shapes: Refuse inputs of other numbers of dimensions than the signatures say, and of
+            smaller ones.
 
     Attributes:
         runner: Decides when calls are run, and with what.
         graph: The graph of TensorFlow.
-        exact_ranks: Whether inputs of other numbers of dimensions than the signatures say are
+        exact_shapes: Whether inputs of other numbers of dimensions than the signatures say are
             refused.
     """
 
@@ -103,7 +104,7 @@ class Servable:
         signatures: Mapping[str, Signature],
         session: Any,
         *,
-        exact_ranks: bool = False,
+        exact_shapes: bool = False,
     ) -> None:
         self.name = name
         self.version = version
@@ -112,8 +113,10 @@ class Servable:
         self.runner: Runner = AtOnce()
         self.graph = session.graph
         self._session = session
-        self.exact_ranks = exact_ranks
+        self.exact_shapes = exact_shapes
         self._mixable: frozenset[str] = frozenset()
+        outputs = {info.name for each in signatures.values() for info in each.outputs.values()}
+        self._texts = Texts(session.graph, sorted(outputs))
         self.call = functools.lru_cache(_CALLS_KEPT)(self._make_call)
 
     def signature_call(self, signature: Signature, outputs: Sequence[str] = ()) -> Call:
@@ -197,11 +200,11 @@ class Servable:
         return Call(
             feeds,
             fetches,
-            self._make_callable(feeds, fetches),
+            self._texts.callable(fetches, functools.partial(self._make_callable, feeds)),
             declared=outputs == set(fetches),
             mixable=signature.name in self._mixable and outputs.issuperset(fetches),
-            ranks=tuple(map(_rank, signature.inputs.values())) if self.exact_ranks else (),
             shapes=tuple(info.shape for info in signature.inputs.values()),
+            exact=self.exact_shapes,
         )
 
     def _make_callable(
@@ -265,8 +268,8 @@ def load_servable(
         raise ServingError(
             Code.UNKNOWN, f"Cannot load the SavedModel in {path}: {reason_of(error)}."
         ) from error
-    exact_ranks = _convolves(meta_graph.graph_def)
-    return Servable(name, version, path, signatures, session, exact_ranks=exact_ranks)
+    exact_shapes = is_fragile(meta_graph.graph_def)
+    return Servable(name, version, path, signatures, session, exact_shapes=exact_shapes)
 
 
 def default_session_config() -> Any:
@@ -288,20 +291,6 @@ def _signature(name: str, definition: Any) -> Signature:
         method_name=kept.method_name,
         definition=kept,
     )
-
-
-def _convolves(graph: Any) -> bool:
-    """Tells whether a graph has convolutions.
-
-    With oneDNN they do not look at the number of dimensions of their input: another one than four,
-    or five, ends the process.
-    """
-    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
-    return any(node.op in _CONVOLUTIONS for nodes in bodies for node in nodes)
-
-
-def _rank(info: TensorInfo) -> int | None:
-    return None if info.shape is None else len(info.shape)
 
 
 def _tensor_info(alias: str, info: Any) -> TensorInfo:
