@@ -177,17 +177,14 @@ class RestApp:
             ongoing.done(describe(route, self._models))
         elif route.action == "metadata":
             self._in_thread(ongoing, describe, route, self._models)
-        elif (
-            not self._options.in_loop
-            or len(request.body) > _SHORT_BYTES
-            or is_zipped(request)
-            or not self._in_loop(ongoing, route, request)
-        ):
+        elif not self._begin_in_loop(ongoing, route, request):
             record.deadline = time.monotonic() + self._options.timeout_ms / 1000
             self._in_thread(ongoing, self._infer, route, request, record)
 
-    def _in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> bool:
-        """Answers a request in the event loop; returns whether it is one that belongs there."""
+    def _begin_in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> bool:
+        """Answers a request in the event loop if it is known to be quick; returns whether it is."""
+        if not self._options.in_loop or len(request.body) > _SHORT_BYTES or is_zipped(request):
+            return False
         began, record = time.perf_counter(), ongoing.record
         document = plain_object(request.body)
         if document is None:  # it takes longer to read
