@@ -139,7 +139,6 @@ def _of_segments() -> Operations:
         return tf.nn.safe_embedding_lookup_sparse(tf.ones([5, 3]), ids)
 
     return {
-        "segment_mean": (tf.math.segment_mean, {"x": _floats(3, 2), "i": _whole(0, 0, 1)}),
         "segment_sum": (
             lambda x, i: tf.math.unsorted_segment_sum(x, i, 3),
             {"x": _floats(3, 2), "i": _whole(0, 1, 0)},

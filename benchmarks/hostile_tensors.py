@@ -13,6 +13,7 @@ import tensorflow as tf
 _FLOATS = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e38, -1e38, 1e-45, 2.0**31, 2.0**63)
 _WHOLE = (0, -1, 7, 255, 2**16, 2**31 - 1, -(2**31), 2**40, 2**63 - 1, -(2**63))
 _LARGEST = 2**20  # values of an array; some networks make the square of one dimension
+_MOST_TEXTS = 2**14  # each may be an image to decode
 _LARGEST_EMPTY = 2**22  # what an array without values would have without its zeros
 
 
@@ -46,15 +47,16 @@ def _shapes(array: np.ndarray) -> list[list[int]]:
                 for before in range(place)
             ]
     found += [[*there, 1], [1, *there], [0, *there], [*there, 0], there[1:], there[:-1]]
-    found += [[2**20], [1, 2**20], [2**20, 0], [0, 2**20], [1, 0, 2**20], [1] * 32]
+    found += [[2**14], [2**20], [1, 2**20], [2**20, 0], [0, 2**20], [1, 0, 2**20], [1] * 32]
     if array.dtype != object:
         found += [[1] * 33, [1] * 64, [0] * 64]
     unique = {tuple(shape): shape for shape in found}
-    return [shape for shape in unique.values() if _fits(shape)]
+    most = _MOST_TEXTS if array.dtype == object else _LARGEST
+    return [shape for shape in unique.values() if _fits(shape, most)]
 
 
-def _fits(shape: list[int]) -> bool:
-    most = _LARGEST_EMPTY if 0 in shape else _LARGEST
+def _fits(shape: list[int], most: int) -> bool:
+    most = _LARGEST_EMPTY if 0 in shape else most
     return float(np.prod([float(size or 1) for size in shape])) <= most
 
 
