@@ -14,6 +14,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tfapp.serving.status import Code, ServingError
 
 _REPEATED_LIMIT = 2**28  # bytes; a message of a few bytes must not ask for all the memory there is
+_MOST_WITHOUT_ELEMENTS = 2**22  # rows, times all other dimensions that are not 0
 _STRING_BYTES = 24  # of a string in TensorFlow, besides its text
 
 
@@ -186,7 +187,7 @@ def _decode(proto: Any, allowance: _Allowance) -> np.ndarray:
         raise ValueError(f"{len(shape)} dimensions, of at most {most_dimensions(kind.array)}")
     count = math.prod(shape)
     if not count:
-        _check_empty(shape, kind)
+        _check_empty(shape)
     content = proto.tensor_content
     if not content:
         return _resized(_values(proto, kind), count, allowance).reshape(shape)
@@ -219,9 +220,10 @@ def _values(proto: Any, kind: _Kind) -> np.ndarray:
     return values.astype(kind.array, copy=False)
 
 
-def _check_empty(shape: tuple[int, ...], kind: _Kind) -> None:
-    # Without elements it takes no memory, but what is computed of it may: the sum of its rows.
-    if math.prod(filter(None, shape)) * kind.array.itemsize > _REPEATED_LIMIT:
+def _check_empty(shape: tuple[int, ...]) -> None:
+    # Without elements it takes no memory, but what is computed of it may, such as the sums of its
+    # rows, and time: a loop over them.
+    if math.prod(filter(None, shape)) > _MOST_WITHOUT_ELEMENTS:
         raise ValueError(f"shape {list(shape)} has no elements, but too many rows")
 
 
