@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfapp.serving.fragile import check_shapes, is_fragile
+from tfapp.serving.fragile import Fragility, check_shapes, fragility
 from tfapp.serving.servable import load_servable
 from tfapp.serving.status import Code, ServingError
 
@@ -83,6 +83,31 @@ def test_larger_sizes_are_left_to_the_graph(tmp_path):
     servable.close()
 
 
+def test_a_model_that_says_the_rows_it_was_traced_with_takes_any_number(tmp_path):
+    def pooled(x):
+        return tf.reduce_sum(tf.nn.max_pool2d(x, 3, 1, "VALID"), [1, 2, 3])
+
+    servable = save(pooled, (4, 6, 6, 1), tmp_path / "1")
+    for rows in (1, 4, 5):
+        assert run(servable, np.ones([rows, 6, 6, 1], np.float32)).tolist() == [16.0] * rows
+    with pytest.raises(
+        ServingError, match=r"^input must be \[\?,6,6,1\] or larger: \[4,2,6,1\]\.$"
+    ):
+        run(servable, np.ones([4, 2, 6, 1], np.float32))
+    servable.close()
+
+
+def test_the_first_dimension_counts_where_it_is_no_number_of_rows(tmp_path):
+    def alone(x):
+        return tf.reduce_sum(tf.nn.max_pool2d(x[tf.newaxis], 3, 1, "VALID"), [0, 1])
+
+    servable = save(alone, (6, 6, 1), tmp_path / "1")
+    assert run(servable, np.ones([6, 6, 1], np.float32)).tolist() == [[4.0]] * 4
+    with pytest.raises(ServingError, match="input must be"):
+        run(servable, np.ones([2, 6, 1], np.float32))
+    servable.close()
+
+
 def test_shapes_are_compared_from_the_first_dimension_to_the_last():
     x = np.ones([2, 3])
     check_shapes([(None, 3), (2, None), None], [x, x, x])
@@ -98,8 +123,8 @@ def test_operations_are_found_in_functions_of_a_graph():
         return tf.nn.max_pool2d(x, 2, 2, "VALID")
 
     outer = tf.function(lambda x: inner(x) + 1).get_concrete_function(tf.TensorSpec([1, 4, 4, 1]))
-    assert is_fragile(outer.graph.as_graph_def())
-    assert not is_fragile(tf.Graph().as_graph_def())
+    assert fragility(outer.graph.as_graph_def()) is Fragility.BUT_ROWS
+    assert fragility(tf.Graph().as_graph_def()) is Fragility.NOTHING
 
 
 @pytest.mark.parametrize("shape", [[], [0], [2, 3], [1] * 33, [1] * 64, [0] * 64])

@@ -7,6 +7,7 @@ ends it on its way from TensorFlow to NumPy.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,13 +32,33 @@ _OTHERS = (
     *("BlockLSTM", "BlockLSTMV2"),  # fewer steps than it is told
     *("EncodePng", "IRFFT", "IRFFT2D", "IRFFT3D"),  # no pixels; one frequency
 )
-_OPERATIONS = frozenset((*_ONEDNN, *_OTHERS))
 
 
-def is_fragile(graph: Any) -> bool:
-    """Tells whether a `GraphDef` has operations that some shapes of their inputs would end."""
+class Fragility(enum.Enum):
+    """What of the shapes of its inputs a graph would end the process by."""
+
+    NOTHING = enum.auto()
+    BUT_ROWS = enum.auto()
+    """The ranks, and all dimensions but the number of rows."""
+    ALL = enum.auto()
+
+
+def fragility(graph: Any) -> Fragility:
+    """Returns what a `GraphDef` would end the process by."""
     bodies = [graph.node, *(function.node_def for function in graph.library.function)]
-    return any(node.op in _OPERATIONS for nodes in bodies for node in nodes)
+    found = {node.op for nodes in bodies for node in nodes}
+    if not found.isdisjoint(_OTHERS):
+        return Fragility.ALL
+    return Fragility.NOTHING if found.isdisjoint(_ONEDNN) else Fragility.BUT_ROWS
+
+
+def say_rows(inputs: Sequence[Shape | None], outputs: Sequence[Shape | None]) -> bool:
+    """Tells whether the first dimension of all is one number of rows.
+
+    Models that were traced with a batch say its size, and take any other.
+    """
+    shapes = [*inputs, *outputs]
+    return all(shapes) and len({shape[0] for shape in shapes if shape}) == 1
 
 
 def check_shapes(shapes: Sequence[Shape | None], arrays: Sequence[np.ndarray]) -> None:

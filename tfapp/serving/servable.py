@@ -21,7 +21,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from tfapp.errors import reason_of
 from tfapp.serving.calls import AtOnce, Call, Runner, serving_error
-from tfapp.serving.fragile import Texts, is_fragile
+from tfapp.serving.fragile import Fragility, Shape, Texts, fragility, say_rows
 from tfapp.serving.observing import RequestRecord
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.variables import fill_variables
@@ -86,8 +86,7 @@ class Servable:
         path: Folder of the SavedModel.
         signatures: Its functions by name.
         session: The session that holds its graph and variables.
-        exact_shapes: Refuse inputs of other numbers of dimensions than the signatures say, and of
-            smaller ones.
+        fragility: Which shapes of inputs it would end the process by: they are refused.
 
     Attributes:
         runner: Decides when calls are run, and with what.
@@ -104,7 +103,7 @@ class Servable:
         signatures: Mapping[str, Signature],
         session: Any,
         *,
-        exact_shapes: bool = False,
+        fragility: Fragility = Fragility.NOTHING,
     ) -> None:
         self.name = name
         self.version = version
@@ -113,7 +112,8 @@ class Servable:
         self.runner: Runner = AtOnce()
         self.graph = session.graph
         self._session = session
-        self.exact_shapes = exact_shapes
+        self.exact_shapes = fragility is not Fragility.NOTHING
+        self._fragility = fragility
         self._mixable: frozenset[str] = frozenset()
         outputs = {info.name for each in signatures.values() for info in each.outputs.values()}
         self._texts = Texts(session.graph, sorted(outputs))
@@ -203,9 +203,17 @@ class Servable:
             self._texts.callable(fetches, functools.partial(self._make_callable, feeds)),
             declared=outputs == set(fetches),
             mixable=signature.name in self._mixable and outputs.issuperset(fetches),
-            shapes=tuple(info.shape for info in signature.inputs.values()),
+            shapes=self._shapes(signature),
             exact=self.exact_shapes,
         )
+
+    def _shapes(self, signature: Signature) -> tuple[Shape | None, ...]:
+        """Returns what is required of inputs: their shapes, of any number of rows."""
+        shapes = tuple(info.shape for info in signature.inputs.values())
+        outputs = [info.shape for info in signature.outputs.values()]
+        if self._fragility is Fragility.ALL or not say_rows(shapes, outputs):
+            return shapes
+        return tuple((None, *shape[1:]) for shape in shapes if shape)
 
     def _make_callable(
         self, feeds: tuple[str, ...], fetches: tuple[str, ...]
@@ -268,8 +276,8 @@ def load_servable(
         raise ServingError(
             Code.UNKNOWN, f"Cannot load the SavedModel in {path}: {reason_of(error)}."
         ) from error
-    exact_shapes = is_fragile(meta_graph.graph_def)
-    return Servable(name, version, path, signatures, session, exact_shapes=exact_shapes)
+    found = fragility(meta_graph.graph_def)
+    return Servable(name, version, path, signatures, session, fragility=found)
 
 
 def default_session_config() -> Any:
