@@ -91,8 +91,8 @@ class Servable:
     Attributes:
         runner: Decides when calls are run, and with what.
         graph: The graph of TensorFlow.
-        exact_shapes: Whether inputs of other numbers of dimensions than the signatures say are
-            refused.
+        exact_shapes: Whether inputs of other numbers of dimensions than the signatures say, or of
+            smaller ones, are refused.
     """
 
     def __init__(

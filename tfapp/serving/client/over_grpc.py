@@ -26,10 +26,10 @@ from tensorflow_serving.apis import (
 
 from tfapp.serving.client.address import Address
 from tfapp.serving.client.failures import Unreachable, failure, wants_hint
-from tfapp.serving.client.served import DEFAULT_SIGNATURE, PAUSES_S, Example, ServedModel
+from tfapp.serving.client.served import PAUSES_S, Example, ServedModel
 from tfapp.serving.client.signatures import Metadata, SignatureInfo, read_metadata
 from tfapp.serving.client.values import Array, feature_values
-from tfapp.serving.models import State, VersionStatus
+from tfapp.serving.models import DEFAULT_SIGNATURE, State, VersionStatus
 from tfapp.serving.status import Code, ServingError
 
 _OPTIONS = [

@@ -12,7 +12,7 @@ from tfapp.errors import UsageError, did_you_mean
 from tfapp.serving.client.address import Address
 from tfapp.serving.client.failures import NotServed, Unreachable, failure, wants_hint
 from tfapp.serving.client.http_calls import Answer, HttpCalls
-from tfapp.serving.client.served import DEFAULT_SIGNATURE, Example, ServedModel
+from tfapp.serving.client.served import Example, ServedModel
 from tfapp.serving.client.signatures import Metadata, SignatureInfo, read_metadata
 from tfapp.serving.client.values import (
     Array,
@@ -21,7 +21,7 @@ from tfapp.serving.client.values import (
     from_json,
     to_json,
 )
-from tfapp.serving.models import State, VersionStatus
+from tfapp.serving.models import DEFAULT_SIGNATURE, State, VersionStatus
 from tfapp.serving.status import Code, ServingError
 
 # Several codes share one status of HTTP; these are the most usual.

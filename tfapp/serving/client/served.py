@@ -11,12 +11,10 @@ from tfapp.errors import UnknownName, UsageError
 from tfapp.serving.client.address import Address
 from tfapp.serving.client.signatures import Metadata, SignatureInfo
 from tfapp.serving.client.values import Array, as_input
-from tfapp.serving.models import VersionStatus
+from tfapp.serving.models import DEFAULT_SIGNATURE, VersionStatus
 
 Example = Mapping[str, Any]
 Inputs = Mapping[str, Any] | Any
-
-DEFAULT_SIGNATURE = "serving_default"
 
 # A connection that was refused or lost before a byte came back (by gRPC: an answer) is tried again
 # after so many seconds. Requests change nothing on a server, so one that arrived after all does no
