@@ -441,6 +441,26 @@ def test_a_config_with_a_wrong_path_can_be_put_right_while_somebody_waits_for_it
         assert served(models) == 1
 
 
+def test_a_config_that_is_refused_disturbs_nobody_who_waits(loader, base, tmp_path):
+    with repository(loader) as models:
+        models.reload(config_of(m=base))
+        late = tmp_path / "late"
+        waiting = threading.Thread(target=models.reload, args=[config_of(m=base, n=late)])
+        waiting.start()
+        until(lambda: models.names() == ("m", "n"))
+        text = (
+            "Request to assign label to version 3 of model m, which is not currently available for"
+            " inference"
+        )
+        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(base, stable=3))
+        time.sleep(0.5)  # longer than it sleeps between looks
+        assert waiting.is_alive()
+        add(late, 7)
+        models.poll()
+        waiting.join(10)
+        assert states(models, "n") == {7: State.AVAILABLE}
+
+
 def test_who_waits_for_a_model_is_told_when_there_will_be_none(loader, base, tmp_path):
     with repository(loader) as models:
         models.reload(config_of(m=base))

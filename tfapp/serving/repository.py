@@ -220,10 +220,10 @@ class Repository:
             if not given:
                 taken = "All models are unloaded" if before else "Taking no action"
                 log.warning("%s for empty config: no model is served.", taken)
-            self._first = self._first if before else frozenset(given)
-            self._changes += given != before
             labels = {name: self._checked_labels(config) for name, config in given.items()}
             with self._scanning:
+                self._first = self._first if before else frozenset(given)
+                self._changes += given != before
                 self._configs, self._labels = given, labels
                 for name in before.keys() - given.keys():
                     self._loading.want(name, {})
@@ -351,11 +351,14 @@ class Repository:
                 `UNAVAILABLE`: there will be no more.
         """
         with self._loading.changed:
-            while not all(self._settled(name) for name in names):
-                if stopped is not None and stopped():
-                    return
+            while True:
+                # First: what is settled may be a model of the same name of the other config.
                 if self._changes != change:
                     raise ServingError(Code.ABORTED, "Another config has been taken meanwhile.")
+                if all(self._settled(name) for name in names):
+                    break
+                if stopped is not None and stopped():
+                    return
                 if self._closed.is_set():
                     raise ServingError(Code.UNAVAILABLE, "The server is being closed.")
                 self._loading.changed.wait(_LOOK_SECONDS)
