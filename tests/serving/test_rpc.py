@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 
 from tfapp.serving import calls
 from tfapp.serving.models import ModelSpec, State, VersionStatus
+from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.rpc import RpcOptions, add_services, make_server
 from tfapp.serving.servable import Servable, load_servable
 from tfapp.serving.status import Code, ServingError
@@ -75,13 +76,20 @@ class LoadedModels:
 class Served:
     """A server on a port of its own, and clients made of the published stubs."""
 
-    def __init__(self, models: LoadedModels, options: RpcOptions | None = None) -> None:
+    def __init__(
+        self,
+        models: LoadedModels,
+        options: RpcOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.models = models
         options = options or RpcOptions()
         self.reloaded = []
         self.given_up = threading.Event()
         self.server = make_server(threads=2)
-        self.health = add_services(self.server, models, self.reload, options=options)
+        self.health = add_services(
+            self.server, models, self.reload, options=options, observer=observer
+        )
         port = self.server.add_insecure_port("localhost:0")
         self.server.start()
         largest = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -672,3 +680,44 @@ def test_a_port_that_is_taken_is_not_shared(served):
 
     with pytest.raises(RuntimeError, match="Failed to bind"):
         second.add_insecure_port(f"localhost:{port}")
+
+
+class Records(Observer):
+    """What is told of requests."""
+
+    def __init__(self) -> None:
+        self.told: list[RequestRecord] = []
+
+    def request(self, record: RequestRecord) -> None:
+        self.told.append(record)
+
+
+@pytest.fixture
+def told(models):
+    """A server, and what it tells of its requests."""
+    records = Records()
+    served = Served(models, observer=records)
+    yield served, records.told
+    served.close()
+
+
+def test_sizes_of_request_and_answer_are_those_of_the_messages(told):
+    served, records = told
+    request = predict_request("half", x=np.zeros((3, 1), np.float32))
+    response = served.predictions.Predict(request)
+    (record,) = records
+    assert (record.code, record.model, record.rows) == (Code.OK, "half", 3)
+    assert record.request_bytes == request.ByteSize()
+    assert record.answer_bytes == response.ByteSize()
+
+
+@pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "MultiInference"])
+def test_what_is_no_message_is_refused_and_told_of(told, method):
+    served, records = told
+    call = served.channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+    assert refused(call, b"\xff\xff") == (
+        grpc.StatusCode.INTERNAL,
+        "Exception deserializing request!",
+    )
+    (record,) = records
+    assert (record.api, record.code, record.request_bytes) == (method, Code.INTERNAL, 2)

@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_METHODS = (
-    "Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata", "GetModelStatus",
-)  # fmt: skip
 # So long it takes for all clients who are not idle to have a request under way.
 _GATHER_SECONDS = 0.2
 _LONGEST_SECONDS = 1.0
@@ -29,12 +26,18 @@ class Gate:
         self._is_shut = False
         self._opened = threading.Event()
 
-    def guarded(self, servicer: Any) -> Any:
-        """Returns a servicer whose answers, and errors, pass the gate."""
-        for name in _METHODS:
-            if hasattr(servicer, name):
-                setattr(servicer, name, self._guarded(getattr(servicer, name)))
-        return servicer
+    def guarded(self, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Returns a method whose answers, and errors, pass the gate."""
+
+        @functools.wraps(method)
+        def answer(request: Any, context: Any) -> Any:
+            try:
+                return method(request, context)
+            finally:
+                if self._is_shut:
+                    self._opened.wait(_LONGEST_SECONDS)
+
+        return answer
 
     def close(self, server: Any, grace: float) -> Any:
         """Stops a server of gRPC.
@@ -52,14 +55,3 @@ class Gate:
             return server.stop(grace)
         finally:
             self._opened.set()
-
-    def _guarded(self, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        @functools.wraps(method)
-        def answer(request: Any, context: Any) -> Any:
-            try:
-                return method(request, context)
-            finally:
-                if self._is_shut:
-                    self._opened.wait(_LONGEST_SECONDS)
-
-        return answer

@@ -1,24 +1,26 @@
 """The gRPC services of TensorFlow Serving: prediction, model status, and health if asked for.
 
 The server is synchronous. In Python it is as fast as the asynchronous one, and a model runs in the
-thread that read the request.
+thread that read the request. Messages are read and written here, not by gRPC: their sizes are known
+then, which protobuf would have to serialize them once more for.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
+    get_model_metadata_pb2,
     inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
@@ -35,6 +37,7 @@ from tfapp.serving.status import Code, ServingError
 from tfapp.serving.tensors import write_proto
 
 _LARGEST_MESSAGE = 2**31 - 1
+_PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 
 
 @dataclass(frozen=True)
@@ -101,73 +104,83 @@ def add_services(
         What says whether the server is healthy, to be stopped before the server is.
     """
     gate = gate or Gate()
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        gate.guarded(_Prediction(models, options, observer or Observer())), server
+    prediction = _Prediction(models, options, observer or Observer())
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(gate.guarded(method))
+        for name, method in prediction.methods().items()
+    }
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(_PREDICTION_SERVICE, handlers),)
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        gate.guarded(Management(models, reload)), server
-    )
+    management = Management(models, reload)
+    management.GetModelStatus = gate.guarded(management.GetModelStatus)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(management, server)
     health = Health()
     if options.health:
         server.add_generic_rpc_handlers((health.handler(),))
     return health
 
 
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _Prediction:
+    """`PredictionService`, from bytes to bytes."""
+
     def __init__(self, models: Models, options: RpcOptions, observer: Observer) -> None:
         self._models = models
         self._options = options
         self._observer = observer
 
-    def Predict(self, request: Any, context: Any) -> Any:
-        return self._answer("Predict", self._predict, request, context)
+    def methods(self) -> Mapping[str, Callable[[bytes, Any], bytes]]:
+        """Returns what answers each method, given a request and the context of gRPC."""
+        observed = {
+            "Predict": (predict_pb2.PredictRequest, self._predict),
+            "Classify": (classification_pb2.ClassificationRequest, self._classify),
+            "Regress": (regression_pb2.RegressionRequest, self._regress),
+            "MultiInference": (inference_pb2.MultiInferenceRequest, self._multi_inference),
+        }
+        return {
+            "GetModelMetadata": self._metadata,
+            **{name: self._observed(name, *method) for name, method in observed.items()},
+        }
 
-    def Classify(self, request: Any, context: Any) -> Any:
-        return self._answer("Classify", self._classify, request, context)
+    def _observed(
+        self, api: str, kind: Any, work: Callable[[Any, RequestRecord], Any]
+    ) -> Callable[[bytes, Any], bytes]:
+        """Returns what answers a method and tells of each request, whatever it ends with."""
 
-    def Regress(self, request: Any, context: Any) -> Any:
-        return self._answer("Regress", self._regress, request, context)
+        def answer(data: bytes, context: Any) -> bytes:
+            began = time.perf_counter()
+            record = RequestRecord("GRPC", api, request_bytes=len(data))
+            if (seconds := context.time_remaining()) is not None:
+                record.deadline = time.monotonic() + seconds
+            try:
+                response: bytes = work(_parsed(kind, data), record).SerializeToString()
+                record.answer_bytes = len(response)
+                return response
+            except Exception as error:
+                record.code, record.message = code_and_text(error)
+                abort(context, record.code, record.message)
+            finally:
+                record.seconds = time.perf_counter() - began
+                self._observer.request(record)
 
-    def MultiInference(self, request: Any, context: Any) -> Any:
-        return self._answer("MultiInference", self._multi_inference, request, context)
+        return answer
 
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:
+    def _metadata(self, data: bytes, context: Any) -> bytes:
         with errors_told(context):
+            request = _parsed(get_model_metadata_pb2.GetModelMetadataRequest, data)
             spec = _spec(request)
             _check_metadata_fields(request.metadata_field)
             with self._models.use(spec) as servable:
-                return inference.metadata(servable)
+                response: bytes = inference.metadata(servable).SerializeToString()
+                return response
 
-    def _answer(
-        self,
-        api: str,
-        work: Callable[[Any, Any, RequestRecord], Any],
-        request: Any,
-        context: Any,
-    ) -> Any:
-        """Answers a request, and tells of it whatever it ends with."""
-        began = time.perf_counter()
-        record = RequestRecord("GRPC", api, request_bytes=request.ByteSize())
-        if (seconds := context.time_remaining()) is not None:
-            record.deadline = time.monotonic() + seconds
-        try:
-            response = work(request, context, record)
-            record.answer_bytes = response.ByteSize()
-            return response
-        except Exception as error:
-            record.code, record.message = code_and_text(error)
-            abort(context, record.code, record.message)
-        finally:
-            record.seconds = time.perf_counter() - began
-            self._observer.request(record)
-
-    def _predict(self, request: Any, context: Any, record: RequestRecord) -> Any:
+    def _predict(self, request: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
             response = _start(predict_pb2.PredictResponse(), request, servable, record)
             computation = inference.predict(
                 servable,
                 request.model_spec.signature_name,
-                dict(request.inputs.items()),
+                {alias: request.inputs[alias] for alias in request.inputs},
                 request.output_filter,
                 check_method=self._options.check_method_name,
             )
@@ -176,7 +189,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 write_proto(value, response.outputs[alias], as_content=as_content)
             return response
 
-    def _classify(self, request: Any, context: Any, record: RequestRecord) -> Any:
+    def _classify(self, request: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
             response = _start(
                 classification_pb2.ClassificationResponse(), request, servable, record
@@ -190,7 +203,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             _write_classes(response.result, computation.result(record))
             return response
 
-    def _regress(self, request: Any, context: Any, record: RequestRecord) -> Any:
+    def _regress(self, request: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
             response = _start(regression_pb2.RegressionResponse(), request, servable, record)
             computation = inference.regress(
@@ -202,7 +215,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             _write_values(response.result, computation.result(record))
             return response
 
-    def _multi_inference(self, request: Any, context: Any, record: RequestRecord) -> Any:
+    def _multi_inference(self, request: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec_of_tasks(request), record)) as servable:
             record.version = servable.version
             _check_names(request.tasks)
@@ -226,6 +239,14 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 else:
                     _write_values(added.regression_result, result)
             return response
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        # As gRPC itself says it.
+        raise ServingError(Code.INTERNAL, "Exception deserializing request!") from error
 
 
 def _spec(request: Any) -> ModelSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -33,9 +33,14 @@ def code_and_text(error: Exception) -> tuple[Code, str]:
     return Code.INTERNAL, f"{type(error).__name__}: {error}"
 
 
-def abort(context: Any, code: Code, message: str) -> None:
-    """Ends a request; a text over 1,024 bytes is cut, as by TensorFlow Serving."""
+def abort(context: Any, code: Code, message: str) -> NoReturn:
+    """Ends a request; a text over 1,024 bytes is cut, as by TensorFlow Serving.
+
+    Raises:
+        Exception: Always: so gRPC ends a call.
+    """
     encoded = message.encode()
     if len(encoded) > _MESSAGE_LIMIT:
         message = encoded[:_MESSAGE_LIMIT].decode(errors="ignore") + "...TRUNCATED"
     context.abort(_STATUS[code], message)
+    raise AssertionError("gRPC did not end a call that was aborted")
