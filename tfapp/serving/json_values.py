@@ -26,12 +26,12 @@ from tfapp.serving.tensors import most_dimensions
 
 _INT32 = (-(2**31), 2**31 - 1)
 # Integers a type is read from. The small ones are cut to their size afterwards.
-_RANGES = {
+INTEGER_RANGES = {
     "int8": _INT32, "int16": _INT32, "int32": _INT32, "uint8": _INT32,
     "int64": (-(2**63), 2**63 - 1), "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1),
 }  # fmt: skip
-_FLOATS = ("float32", "float64")
-_FAST = frozenset((*_FLOATS, *_RANGES, "bool"))
+FLOATS = ("float32", "float64")
+_FAST = frozenset((*FLOATS, *INTEGER_RANGES, "bool"))
 _TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 
@@ -116,6 +116,32 @@ def predict_inputs(
     if "inputs" in document:
         return PredictInputs(reader.columns(document["inputs"]), rows=False)
     raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def float_array(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Returns numbers as floats of a type.
+
+    Args:
+        array: Numbers of any type; integers become doubles first, as everything does in JSON.
+        dtype: One of `FLOATS`.
+    """
+    if dtype == "float64":
+        return array.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64, copy=False).astype(dtype, copy=False)
+
+
+def integer_array(array: np.ndarray, dtype: str) -> np.ndarray | None:
+    """Returns integers as ones of a type; None if there are none, or some are out of its range.
+
+    Args:
+        array: Integers of 64 bits.
+        dtype: One of `INTEGER_RANGES`.
+    """
+    low, high = INTEGER_RANGES[dtype]
+    if not array.size or int(array.min()) < low or int(array.max()) > high:
+        return None
+    return array.astype(dtype)
 
 
 def is_base64(value: Any) -> bool:
@@ -215,16 +241,11 @@ class _Reader:
         kind = array.dtype.kind
         if dtype == "bool":
             return array if kind == "b" else None
-        if kind not in ("iuf" if dtype in _FLOATS else "iu"):
+        if kind not in ("iuf" if dtype in FLOATS else "iu"):
             return None
         if self.may_hold_bools and holds_bools(value):
             return None
-        if dtype in _FLOATS:
-            return _floats(array, dtype)
-        low, high = _RANGES[dtype]
-        if not array.size or int(array.min()) < low or int(array.max()) > high:
-            return None
-        return array.astype(dtype)
+        return float_array(array, dtype) if dtype in FLOATS else integer_array(array, dtype)
 
     def _exact_rows(self, instances: list[Any], named: bool) -> dict[str, np.ndarray]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -330,10 +351,10 @@ def _leaf(value: Any, dtype: str) -> Any:
         return decode_base64(value["b64"])
     taken = False
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if dtype in _FLOATS:
+    if dtype in FLOATS:
         taken = number
-    elif dtype in _RANGES:
-        low, high = _RANGES[dtype]
+    elif dtype in INTEGER_RANGES:
+        low, high = INTEGER_RANGES[dtype]
         taken = number and isinstance(value, int) and low <= value <= high
     elif dtype == "bool":
         taken = isinstance(value, bool)
@@ -355,23 +376,15 @@ def _leaf(value: Any, dtype: str) -> Any:
 
 def _array(leaves: Sequence[Any], shape: tuple[int, ...], info: TensorInfo) -> np.ndarray:
     dtype = info.dtype.name
-    if dtype in _FLOATS:
-        return _floats(np.array(leaves, np.float64), dtype).reshape(shape)
-    if dtype in _RANGES:
+    if dtype in FLOATS:
+        return float_array(np.array(leaves, np.float64), dtype).reshape(shape)
+    if dtype in INTEGER_RANGES:
         # Of 64 bits as the values are; NumPy would refuse those a small type has to cut.
         wide = np.uint64 if dtype == "uint64" else np.int64
         return np.array(leaves, wide).astype(dtype).reshape(shape)
     array = np.empty(len(leaves), info.dtype.as_numpy_dtype)
     array[:] = leaves
     return array.reshape(shape)
-
-
-def _floats(array: np.ndarray, dtype: str) -> np.ndarray:
-    # Integers become doubles first, as everything does in JSON.
-    if dtype == "float64":
-        return array.astype(np.float64, copy=False)
-    with np.errstate(over="ignore"):
-        return array.astype(np.float64, copy=False).astype(dtype, copy=False)
 
 
 def _shape(shape: Sequence[int]) -> str:

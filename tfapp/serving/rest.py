@@ -21,14 +21,13 @@ from tfapp.serving.compression import compressed, inflate, is_worth_it, is_zippe
 from tfapp.serving.description_pages import DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
-from tfapp.serving.json_parsing import plain_object
-from tfapp.serving.json_values import signature_name
 from tfapp.serving.models import ModelSpec, ServedModels
 from tfapp.serving.observing import Observer, RequestRecord
 from tfapp.serving.pages import DESCRIPTION_PATHS, PATHS, page
 from tfapp.serving.rest_requests import (
     Question,
     Route,
+    content_of,
     describe,
     parse_route,
     plan,
@@ -186,13 +185,13 @@ class RestApp:
         if not self._options.in_loop or len(request.body) > _SHORT_BYTES or is_zipped(request):
             return False
         began, record = time.perf_counter(), ongoing.record
-        document = plain_object(request.body)
-        if document is None:  # it takes longer to read
+        content = content_of(route, request.body, quickly=True)
+        if content is None:
             return False
-        key = request.path, signature_name(document)
+        key = request.path, content.signature
         if self._seconds.get(key, _UNKNOWN)[1] >= _SHORT_SECONDS:
             return False
-        question = read(route, request.body, document)
+        question = read(route, request.body, content)
         lease = self._models.use(route.spec)
         servable = lease.__enter__()
         try:
@@ -291,7 +290,7 @@ class RestApp:
         taken = time.perf_counter() - began
         # Other threads may have had their turns meanwhile.
         self._remember(
-            (request.path, question.signature),
+            (request.path, question.content.signature),
             time.thread_time() - worked if taken < _CROWDED_SECONDS else taken,
         )
         return result
@@ -360,7 +359,7 @@ _kept_route = functools.lru_cache(1024)(parse_route)
 
 
 def _note(record: RequestRecord, question: Question, servable: Servable) -> None:
-    record.version, record.signature = servable.version, question.signature
+    record.version, record.signature = servable.version, question.content.signature
 
 
 def _preflight(headers: dict[bytes, bytes]) -> bytes:

@@ -21,14 +21,20 @@ from tfapp.serving.hints import path_hint, signatures_hint
 from tfapp.serving.inference import Computation
 from tfapp.serving.json_answers import classifications_json, predictions_json, regressions_json
 from tfapp.serving.json_examples import parse_examples
-from tfapp.serving.json_parsing import parse_object
-from tfapp.serving.json_values import output_filter, predict_inputs, signature_name
+from tfapp.serving.json_numbers import NumberInputs, number_inputs
+from tfapp.serving.json_parsing import parse_object, plain_object
+from tfapp.serving.json_values import (
+    PredictInputs,
+    output_filter,
+    predict_inputs,
+    signature_name,
+)
 from tfapp.serving.models import DEFAULT_SIGNATURE, Models, ModelSpec
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import Code, ServingError, invalid
 
-# The JSON of a large body takes up to forty times its size until it is arrays. Of all that come at
-# a time only one is read.
+# The JSON of a large body takes up to forty times its size until it is arrays, if it is more than
+# numbers. Of all that come at a time only one is read.
 _LARGE = 2**22  # bytes
 _ONE_LARGE = threading.Lock()
 
@@ -86,24 +92,34 @@ def parse_route(method: str, path: str) -> Route:
     return Route("status" if action is None else action.lower(), spec)
 
 
+class Content(NamedTuple):
+    """The JSON of a body.
+
+    Attributes:
+        signature: Which signature it is for.
+        document: As Python's objects; empty if it is `numbers`.
+        numbers: As numbers, if it holds no other inputs.
+    """
+
+    signature: str
+    document: dict[str, Any]
+    numbers: NumberInputs | None = None
+
+
 class Question(NamedTuple):
-    """The body of an inference request, read as far as that can be done without the model.
+    """An inference request, read as far as that can be done without the model.
 
     Attributes:
         route: What is asked for.
-        signature: Of which signature.
-        document: The body.
+        body: As it was sent, but for its compression.
+        content: Its JSON.
         examples: Serialized `tf.Example`s `[N]`, if they are to be classified or regressed.
-        may_hold_bools: Whether `true` or `false` may be anywhere in the body.
-        quotes: How many quotation marks the body has.
     """
 
     route: Route
-    signature: str
-    document: dict[str, Any]
+    body: bytes
+    content: Content
     examples: np.ndarray | None
-    may_hold_bools: bool
-    quotes: int
 
 
 @contextmanager
@@ -130,28 +146,38 @@ def reading(body: bytes, seconds: float) -> Iterator[None]:
         _ONE_LARGE.release()
 
 
-def read(route: Route, body: bytes, document: dict[str, Any] | None = None) -> Question:
-    """Reads the body of a request to predict, classify or regress.
+def content_of(route: Route, body: bytes, *, quickly: bool = False) -> Content | None:
+    """Parses the body of a request to predict, classify or regress.
 
     Args:
         route: What is asked for.
         body: Its JSON.
-        document: The same as `plain_object` returns it, if that was asked.
+        quickly: Return None for what takes longer to read, or to refuse.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: it is not JSON, or no object.
+    """
+    if route.action == "predict" and (numbers := number_inputs(body)) is not None:
+        return Content(numbers.signature or DEFAULT_SIGNATURE, {}, numbers)
+    document = plain_object(body) if quickly else parse_object(body)
+    return None if document is None else Content(signature_name(document), document)
+
+
+def read(route: Route, body: bytes, content: Content | None = None) -> Question:
+    """Reads a request to predict, classify or regress.
+
+    Args:
+        route: What is asked for.
+        body: Its JSON.
+        content: What `content_of` made of it, if that was asked.
 
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is not JSON, or not what such a request holds.
     """
-    if document is None:
-        document = parse_object(body)
-    examples = None if route.action == "predict" else parse_examples(document)
-    return Question(
-        route,
-        signature_name(document),
-        document,
-        examples,
-        _may_hold_bools(body),
-        body.count(b'"'),
-    )
+    content = content or content_of(route, body)
+    assert content is not None
+    examples = None if route.action == "predict" else parse_examples(content.document)
+    return Question(route, body, content, examples)
 
 
 def plan(
@@ -167,7 +193,7 @@ def plan(
     Raises:
         ServingError: The request does not fit the model.
     """
-    name, examples = question.signature, question.examples
+    name, examples = question.content.signature, question.examples
     if examples is None:
         return _plan_predict(question, servable, check_method)
     if question.route.action == "classify":
@@ -191,26 +217,38 @@ def describe(route: Route, models: Models) -> bytes:
 
 
 def _plan_predict(question: Question, servable: Servable, check_method: bool) -> Computation[bytes]:
-    document = question.document
-    signature = servable.signatures.get(question.signature)
+    content = question.content
+    signature = servable.signatures.get(content.signature)
     if signature is None:
         raise invalid(
-            f'Serving signature name: "{question.signature}" not found in signature def.'
-            + signatures_hint(question.signature, servable.signatures)
+            f'Serving signature name: "{content.signature}" not found in signature def.'
+            + signatures_hint(content.signature, servable.signatures)
         )
     _check_has_inputs(signature)
+    inputs, filtered = _inputs(question, signature)
+    found = inference.predict(
+        servable, signature.name, inputs.arrays, filtered, check_method=check_method
+    )
+    return found.then(functools.partial(predictions_json, rows=inputs.rows))
+
+
+def _inputs(question: Question, signature: Signature) -> tuple[PredictInputs, list[str]]:
+    """Returns the inputs of a predict request, and the outputs that it wants."""
+    body, (_, document, numbers) = question.body, question.content
+    if numbers is not None:
+        arrays = numbers.take(signature.inputs)
+        if arrays is not None:
+            return PredictInputs(arrays, numbers.rows), []
+        document = parse_object(body)
     inputs = predict_inputs(
         document,
         signature.inputs,
-        may_hold_bools=question.may_hold_bools,
-        quotes=question.quotes,
+        may_hold_bools=_may_hold_bools(body),
+        quotes=body.count(b'"'),
     )
     filtered = output_filter(document)
     document.clear()  # of a large body it holds much more than the arrays do
-    found = inference.predict(
-        servable, question.signature, inputs.arrays, filtered, check_method=check_method
-    )
-    return found.then(functools.partial(predictions_json, rows=inputs.rows))
+    return inputs, filtered
 
 
 def _may_hold_bools(body: bytes) -> bool:
