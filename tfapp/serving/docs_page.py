@@ -18,8 +18,9 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tfapp.serving.describing import Described, Served, Version
-from tfapp.serving.examples import JSON_TYPES, Example
+from tfapp.serving.examples import Example
 from tfapp.serving.hints import shape_text
+from tfapp.serving.json_types import JSON_TYPES
 from tfapp.serving.models import State, VersionStatus
 from tfapp.serving.openapi import example_url, model_path
 from tfapp.serving.servable import TensorInfo

@@ -22,6 +22,7 @@ import tensorflow as tf
 from tfapp.errors import reason_of
 from tfapp.serving.example_features import features_of, made_up_features, text_json
 from tfapp.serving.example_signatures import CLASSIFY, REGRESS
+from tfapp.serving.json_types import JSON_TYPES
 from tfapp.serving.models import DEFAULT_SIGNATURE
 from tfapp.serving.servable import Servable, Signature
 from tfapp.serving.status import ServingError
@@ -34,11 +35,6 @@ Recorded = Mapping[str, tuple[str, Any]]
 Ask = Callable[[str, bytes], bytes]
 
 CHECK = Path("assets.extra") / "tfapp_check.npz"
-# Types that requests by REST can hold.
-JSON_TYPES = (
-    "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool",
-    "string",
-)  # fmt: skip
 _MOST_VALUES = 2**20
 _OPEN_SIZES = (1, 8, 32)  # of dimensions that may vary, beside the first
 

@@ -275,16 +275,12 @@ def multi_inference(
     return _of_examples(servable, first, list(fetches), examples).then(results)
 
 
-def metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """Returns the signatures of a model as a `GetModelMetadataResponse`."""
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = servable.name
-    response.model_spec.version.value = servable.version
-    signatures = get_model_metadata_pb2.SignatureDefMap()
+def definitions(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
+    """Returns the signatures of a model as the metadata of both protocols hold them."""
+    found = get_model_metadata_pb2.SignatureDefMap()
     for name, signature in servable.signatures.items():
-        signatures.signature_def[name].CopyFrom(signature.definition)
-    response.metadata["signature_def"].Pack(signatures)
-    return response
+        found.signature_def[name].CopyFrom(signature.definition)
+    return found
 
 
 def _example_signature(servable: Servable, signature_name: str) -> Signature:

@@ -17,16 +17,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from tfapp.serving.json_types import INTEGER_RANGES
 from tfapp.serving.status import invalid
 from tfapp.serving.tensors import data_type_name
 
 # Significant digits that tell all values of a type apart: float32, float64.
 _DIGITS = {"f": 9, "d": 17}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-# Of TensorFlow's integers, those that its server writes.
-_INTEGERS = frozenset(
-    map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"))
-)
+_INTEGERS = frozenset(map(np.dtype, INTEGER_RANGES))
 
 
 def predictions_json(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import simdjson
 
-from tfapp.serving.json_values import FLOATS, INTEGER_RANGES, float_array, integer_array
+from tfapp.serving.json_types import FLOATS, INTEGER_RANGES, float_array, integer_array
 from tfapp.serving.servable import TensorInfo
 
 # What begins otherwise is not parsed in vain: texts, base64, rows that name their inputs.

@@ -14,7 +14,6 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import orjson
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tfapp.serving import inference
 from tfapp.serving.hints import path_hint, signatures_hint
@@ -276,19 +275,13 @@ def _status(spec: ModelSpec, models: Models) -> bytes:
 
 
 def _metadata(servable: Servable) -> bytes:
-    response = inference.metadata(servable)
-    definitions = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(definitions)
-    spec = _with_defaults(response.model_spec)
-    return orjson.dumps(
-        {"model_spec": spec, "metadata": {"signature_def": _with_defaults(definitions)}}
+    spec = {"name": servable.name, "signature_name": "", "version": str(servable.version)}
+    definitions = json_format.MessageToDict(
+        inference.definitions(servable),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
     )
-
-
-def _with_defaults(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": definitions}})
 
 
 def _int64(digits: str) -> int:

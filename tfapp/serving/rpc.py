@@ -170,9 +170,13 @@ class _Prediction:
             request = _parsed(get_model_metadata_pb2.GetModelMetadataRequest, data)
             spec = _spec(request)
             _check_metadata_fields(request.metadata_field)
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
             with self._models.use(spec) as servable:
-                response: bytes = inference.metadata(servable).SerializeToString()
-                return response
+                response.model_spec.name = servable.name
+                response.model_spec.version.value = servable.version
+                response.metadata["signature_def"].Pack(inference.definitions(servable))
+            serialized: bytes = response.SerializeToString()
+            return serialized
 
     def _predict(self, request: Any, record: RequestRecord) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
@@ -190,29 +194,30 @@ class _Prediction:
             return response
 
     def _classify(self, request: Any, record: RequestRecord) -> Any:
-        with self._models.use(_noted(_spec(request), record)) as servable:
-            response = _start(
-                classification_pb2.ClassificationResponse(), request, servable, record
-            )
-            computation = inference.classify(
-                servable,
-                request.model_spec.signature_name,
-                inference.examples_of(request.input),
-                check_method=self._options.check_method_name,
-            )
-            _write_classes(response.result, computation.result(record))
-            return response
+        response = classification_pb2.ClassificationResponse()
+        return self._of_examples(request, record, response, inference.classify, _write_classes)
 
     def _regress(self, request: Any, record: RequestRecord) -> Any:
+        response = regression_pb2.RegressionResponse()
+        return self._of_examples(request, record, response, inference.regress, _write_values)
+
+    def _of_examples(
+        self,
+        request: Any,
+        record: RequestRecord,
+        response: Any,
+        plan: Callable[..., inference.Computation[Any]],
+        write: Callable[[Any, Any], None],
+    ) -> Any:
         with self._models.use(_noted(_spec(request), record)) as servable:
-            response = _start(regression_pb2.RegressionResponse(), request, servable, record)
-            computation = inference.regress(
+            _start(response, request, servable, record)
+            computation = plan(
                 servable,
                 request.model_spec.signature_name,
                 inference.examples_of(request.input),
                 check_method=self._options.check_method_name,
             )
-            _write_values(response.result, computation.result(record))
+            write(response.result, computation.result(record))
             return response
 
     def _multi_inference(self, request: Any, record: RequestRecord) -> Any:
