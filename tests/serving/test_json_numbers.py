@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
+import models_for_tests as written
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tfapp.serving import json_numbers, rest_requests
 from tfapp.serving.json_numbers import number_inputs
 from tfapp.serving.json_parsing import parse_object
 from tfapp.serving.json_values import PredictInputs, predict_inputs
-from tfapp.serving.servable import TensorInfo
+from tfapp.serving.models import ModelSpec
+from tfapp.serving.rest_requests import Route, plan, read
+from tfapp.serving.servable import Servable, TensorInfo, load_servable
 from tfapp.serving.status import ServingError
 
 
@@ -73,7 +78,7 @@ def _read(body: bytes, infos: dict) -> Any:
         [tf.float32, tf.float64, tf.int8, tf.uint8, tf.int32, tf.int64, tf.uint32, tf.uint64,
          tf.bool]
     ),
-    form=st.sampled_from(["rows", "named rows", "columns", "named columns"]),
+    form=st.sampled_from(["rows", "named rows", "rows of one name", "columns", "named columns"]),
     same=st.booleans(),
     indent=st.sampled_from([None, 0, 2]),
     signature=st.sampled_from([None, "before", "after"]),
@@ -91,6 +96,8 @@ def test_all_ways_agree(tensors, dtype, form, same, indent, signature):
     if form == "named rows":
         infos = inputs(x=dtype, y=tf.float64)
         body = [{"x": value, "y": number} for number, value in enumerate(values)]
+    elif form == "rows of one name":
+        body = [{"x": value} for value in values]
     elif form == "columns":
         key, body = "inputs", values[0]
     elif form == "named columns":
@@ -108,7 +115,8 @@ def test_all_ways_agree(tensors, dtype, form, same, indent, signature):
     exact = _outcome(document, infos, fast=False)
 
     assert _outcome(document, infos, may_hold_bools=bools) == exact
-    assert _read(spelled.encode(), infos) in (exact, None)
+    with mock.patch.object(json_numbers, "_SMALL_ROW", 0):
+        assert _read(spelled.encode(), infos) in (exact, None)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +131,9 @@ def test_all_ways_agree(tensors, dtype, form, same, indent, signature):
         ('{"inputs":{"other":["a"],"x":[9223372036854775807]}}', tf.int64, None),
         ('{"inputs":{"other":[1.5],"x":[9223372036854775807]}}', tf.int64, [2**63 - 1]),
         ('{"instances":[16777217]}', tf.float32, [16777216]),
+        (f'{{"instances":[{{"x": {[*range(128)]}}}]}}', tf.float32, [[*range(128)]]),
+        (f'{{"instances":[{{"x":{[[1]] * 140}}},{{"x":{[[2]] * 140}}}]}}', tf.int8,
+         [[[1]] * 140, [[2]] * 140]),
     ],
 )  # fmt: skip
 def test_numbers_of_one_shape_are_read(body, dtype, expected):
@@ -151,6 +162,12 @@ def test_numbers_of_one_shape_are_read(body, dtype, expected):
         '{"instances": [1, [2]]}',
         '{"instances": [1, {"a": 2, "b": 3}]}',
         '{"instances": [{"x": 1}]}',
+        '{"instances": [{"x": [1, 2]}]}',
+        f'{{"instances": [{{"x": {[1] * 140}}}, {{"x": {[1] * 141}}}]}}',
+        f'{{"instances": [{{"x": {[1] * 140}}}, {{"y": {[1] * 140}}}]}}',
+        f'{{"instances": [{{"x": {[1] * 140}}}, {[1] * 140}]}}',
+        f'{{"instances": [{{"x": {[1] * 140}, "y": 1}}]}}',
+        f'{{"instances": [{{"x": {[1] * 140}, "x": {[1] * 140}}}]}}',
         '{"instances": [1, NaN]}',
         '{"instances": [1, 1e999]}',
         '{"instances": [1]} and more',
@@ -199,6 +216,25 @@ def test_numbers_without_names_are_for_a_single_input():
     assert number_inputs(b'{"inputs": {"y": [1]}}').take(inputs(x=tf.float32)) is None
 
 
+def test_rows_with_names_have_those_of_the_inputs():
+    rows = [{"x": [1] * 140, "y": [2] * 2}, {"x": [3] * 140, "y": [4] * 2}]
+    body = json.dumps({"instances": rows}).encode()
+    assert number_inputs(body).take(inputs(x=tf.float32)) is None
+    arrays = number_inputs(body).take(inputs(y=tf.int32, x=tf.float32))
+    assert arrays["x"].tolist() == [row["x"] for row in rows]
+    assert arrays["y"].tolist() == [row["y"] for row in rows]
+
+
+@pytest.mark.parametrize("row", ["[{}]", '{{"x": [{}]}}', '{{"x": [[{}]]}}'])
+def test_a_long_first_list_among_many_short_ones_takes_no_memory(row):
+    """As many lists as long as the first would be 40 GB."""
+    long, short = row.format("0," * 199_999 + "0"), row.format("0")
+    body = f'{{"instances": [{long}{f",{short}" * 199_999}]}}'.encode()
+    assert number_inputs(body) is None
+    body = f'{{"inputs": {{"x": [0], "y": [[[]{",[]" * 199_999}]{",[]" * 199_999}]}}}}'.encode()
+    assert number_inputs(body) is None
+
+
 def test_lists_longer_than_their_parser_counts_are_left_to_others():
     # It counts to 2**24 - 1.
     body = b'{"instances": [%s0]}' % (b"0," * 2**24)
@@ -217,3 +253,53 @@ def test_names_without_end_are_not_looked_up():
     names = ",".join(f'"n{number}": 1' for number in range(200_000))
     assert number_inputs(f'{{"instances": [1], {names}}}'.encode()) is None
     assert number_inputs(f'{{"inputs": {{"x": [1], {names}}}}}'.encode()) is None
+
+
+@pytest.fixture(scope="module")
+def types(tmp_path_factory):
+    return load_servable("m", 1, written.write_types(tmp_path_factory.mktemp("types") / "1"))
+
+
+def answer(servable: Servable, body: bytes, action: str = "predict") -> bytes | tuple[str, str]:
+    try:
+        return plan(read(Route(action, ModelSpec("m")), body), servable).result()
+    except ServingError as error:
+        return error.code.name, str(error)
+
+
+LONG = [*range(100)] * 5
+
+
+@pytest.mark.parametrize(
+    "values", [LONG, [LONG, LONG], [0.5, *LONG], [-1, *LONG], [LONG, LONG[1:]]]
+)
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int8", "uint32", "bool", "string", "half"]
+)
+@pytest.mark.parametrize("form", ["instances", "inputs", "named", "misnamed", "absent signature"])
+def test_answers_and_refusals_are_the_same_without_it(types, monkeypatch, values, dtype, form):
+    document: dict[str, Any] = {"signature_name": f"echo_{dtype}", "instances": values}
+    if form == "inputs":
+        document["inputs"] = document.pop("instances")
+    elif form == "absent signature":
+        document["signature_name"] = "absent"
+    elif form != "instances":
+        document["instances"] = [{"x" if form == "named" else "y": values}]
+    body = json.dumps(document).encode()
+    read_numbers = []
+
+    def seen(body: bytes) -> Any:
+        read_numbers.append(number_inputs(body))
+        return read_numbers[-1]
+
+    monkeypatch.setattr(rest_requests, "number_inputs", seen)
+    found = answer(types, body)
+    monkeypatch.setattr(rest_requests, "number_inputs", lambda body: None)
+
+    assert found == answer(types, body)
+    assert (read_numbers != [None]) is (values != [LONG, LONG[1:]]), "it was read by this way"
+
+
+def test_examples_are_not_taken_for_inputs(types):
+    body = json.dumps({"instances": LONG}).encode()
+    assert answer(types, body, "classify")[0] == "INVALID_ARGUMENT"

@@ -9,8 +9,9 @@ the body tell whether all others have it. Everything else, and all that is wrong
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,26 +20,27 @@ import simdjson
 from tfapp.serving.json_types import FLOATS, INTEGER_RANGES, float_array, integer_array
 from tfapp.serving.servable import TensorInfo
 
-# What begins otherwise is not parsed in vain: texts, base64, rows that name their inputs.
+# What begins otherwise is not parsed in vain: texts, base64, rows of single numbers with names.
 _BEGINNING = re.compile(
-    rb'\s*\{\s*(?:"signature_name"\s*:\s*"[^"\\]*"\s*,\s*)?'
-    rb'(?:"instances"\s*:|"inputs"\s*:\s*(?:\{\s*"[^"\\]*"\s*:)?)\s*\[[\[\s]*[-\d]'
+    rb'\s*\{\s*(?:"signature_name"\s*:\s*"[^"\\]*"\s*,\s*)?(?:"instances"\s*:\s*(?:\[\s*\{\s*'
+    rb'"[^"\\]*"\s*:\s*)?|"inputs"\s*:\s*(?:\{\s*"[^"\\]*"\s*:\s*)?)\[[\[\s]*[-\d]'
 )
+_SMALL_ROW = 128  # numbers; rows with names and fewer are read faster by others
 _MOST_MEMBERS = 64  # each is looked for among all
 _NAMED_BRACKETS = frozenset("[],")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
 
 
 class Numbers:
-    """A list of numbers of one shape, at any depth, that is no array yet.
+    """Numbers of one shape that are no array yet.
 
     Args:
-        values: The list; maybe there is something else than numbers in it.
-        shape: Its shape.
+        lists: The numbers, one list after the other; maybe something else is among them.
+        shape: That of all of them together.
     """
 
-    def __init__(self, values: simdjson.Array, shape: tuple[int, ...]) -> None:
-        self._values = values
+    def __init__(self, lists: Sequence[simdjson.Array], shape: tuple[int, ...]) -> None:
+        self._lists = lists
         self._shape = shape
 
     def array(self, dtype: str) -> np.ndarray | None:
@@ -57,8 +59,9 @@ class Numbers:
 
     def _read(self, kind: Literal["d", "i"], dtype: type[np.generic]) -> np.ndarray | None:
         try:
-            found = np.frombuffer(self._values.as_buffer(of_type=kind), dtype)
-            return found.reshape(self._shape)  # too few: an empty list is in place of one number
+            found = [np.frombuffer(each.as_buffer(of_type=kind), dtype) for each in self._lists]
+            joined = found[0] if len(found) == 1 else np.concatenate(found)
+            return joined.reshape(self._shape)  # too few: an empty list is in place of one number
         except (TypeError, ValueError):  # something else is among them, or does not fit
             return None
 
@@ -93,6 +96,8 @@ class NumberInputs:
         given, self._numbers = self._numbers, {}
         if isinstance(given, Numbers):
             given = dict.fromkeys(inputs, given) if len(inputs) == 1 else {}
+        if self.rows and given.keys() != inputs.keys():
+            return None
         arrays = {}
         for alias, info in inputs.items():
             array = given[alias].array(info.dtype.name) if alias in given else None
@@ -100,6 +105,10 @@ class NumberInputs:
                 return None
             arrays[alias] = array
         return arrays
+
+
+class _OtherBody(Exception):
+    """It is not one that is read here."""
 
 
 def number_inputs(body: bytes) -> NumberInputs | None:
@@ -118,32 +127,77 @@ def number_inputs(body: bytes) -> NumberInputs | None:
         document = simdjson.Parser().parse(body)
     except (ValueError, RuntimeError):
         return None
-    members = _members(document) if isinstance(document, simdjson.Object) else {}
+    try:
+        return _inputs(document, body.translate(None, _NOT_BRACKETS))
+    except _OtherBody:
+        return None
+
+
+def _inputs(document: Any, brackets: bytes) -> NumberInputs:
+    members = _members(document)
     signature = members.get("signature_name", "")
     rows = "instances" in members
-    given = members.get("instances" if rows else "inputs")
     if len(members) != 1 + ("signature_name" in members) or not isinstance(signature, str):
-        return None
-    named = isinstance(given, simdjson.Object)
-    lists: dict[str, Any] = _members(given) if named else {"": given}
-    if not all(isinstance(each, simdjson.Array) for each in lists.values()):
-        return None
-    shapes = {alias: _shape(each) for alias, each in lists.items()}
-    brackets = b",".join(map(_brackets, shapes.values()))
-    expected = b",".join(b"" if key == "signature_name" else brackets for key in members)
-    if body.translate(None, _NOT_BRACKETS) != expected:
-        return None
-    numbers = {alias: Numbers(each, shapes[alias]) for alias, each in lists.items()}
-    return NumberInputs(signature, rows, numbers if named else numbers[""])
+        raise _OtherBody
+    given = members.get("instances" if rows else "inputs")
+    numbers, expected = _numbers(given, len(brackets))
+    if brackets != b",".join(b"" if key == "signature_name" else expected for key in members):
+        raise _OtherBody
+    return NumberInputs(signature, rows, numbers)
+
+
+def _numbers(given: Any, most: int) -> tuple[Numbers | dict[str, Numbers], bytes]:
+    """Returns numbers, and the brackets and commas that there are if all is of one shape.
+
+    Args:
+        given: Of `instances` or `inputs`.
+        most: How many brackets and commas there are.
+    """
+    if isinstance(given, simdjson.Array):
+        if isinstance(given[0], simdjson.Object):
+            return _named_rows(given, most)
+        shape = _shape(given)
+        return Numbers([given], shape), _brackets(shape, most)
+    lists = _lists(given)
+    shapes = {name: _shape(each) for name, each in lists.items()}
+    numbers = {name: Numbers([each], shapes[name]) for name, each in lists.items()}
+    return numbers, b",".join(_brackets(shape, most) for shape in shapes.values())
+
+
+def _named_rows(rows: simdjson.Array, most: int) -> tuple[dict[str, Numbers], bytes]:
+    names = list(first := _lists(rows[0]))
+    shapes = {name: _shape(each) for name, each in first.items()}
+    if sum(map(math.prod, shapes.values())) < _SMALL_ROW:
+        raise _OtherBody
+    row = b",".join(_brackets(shape, most) for shape in shapes.values())
+    brackets = _list_of(len(rows), row, most)
+    columns: dict[str, list[simdjson.Array]] = {name: [] for name in names}
+    for lists in map(_lists, rows):
+        if list(lists) != names:
+            raise _OtherBody
+        for name, each in lists.items():
+            columns[name].append(each)
+    numbers = {
+        name: Numbers(column, (len(rows), *shapes[name])) for name, column in columns.items()
+    }
+    return numbers, brackets
+
+
+def _lists(value: Any) -> dict[str, simdjson.Array]:
+    """Returns the members of an object of lists."""
+    members = _members(value)
+    if not all(isinstance(each, simdjson.Array) for each in members.values()):
+        raise _OtherBody
+    return members
 
 
 def _members(value: Any) -> dict[str, Any]:
-    """Returns the members of an object; none if they are many, or if two names are the same."""
-    if len(value) > _MOST_MEMBERS:
-        return {}
+    """Returns the members of an object, whose names are told apart, and from brackets."""
+    if not isinstance(value, simdjson.Object) or len(value) > _MOST_MEMBERS:
+        raise _OtherBody
     names = list(value)
     if len(set(names)) < len(names) or not _NAMED_BRACKETS.isdisjoint("".join(names)):
-        return {}
+        raise _OtherBody
     return {name: value[name] for name in names}
 
 
@@ -156,9 +210,15 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _brackets(shape: tuple[int, ...]) -> bytes:
+def _brackets(shape: tuple[int, ...], most: int) -> bytes:
     """Returns a list of a shape without its numbers."""
     text = b""
     for size in reversed(shape):
-        text = b"[" + (text + b",") * (size - 1) + text + b"]"
+        text = _list_of(size, text, most)
     return text
+
+
+def _list_of(size: int, text: bytes, most: int) -> bytes:
+    if size * (len(text) + 1) >= most:  # a long first list among many short ones: it would be huge
+        raise _OtherBody
+    return b"[" + (text + b",") * (size - 1) + text + b"]"

@@ -36,6 +36,8 @@ from tfapp.serving.status import Code, ServingError, invalid
 # numbers. Of all that come at a time only one is read.
 _LARGE = 2**22  # bytes
 _ONE_LARGE = threading.Lock()
+# So few numbers are sooner read one by one than prepared to be read at once.
+_SHORT = 1024  # bytes
 
 _OF_VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -156,7 +158,8 @@ def content_of(route: Route, body: bytes, *, quickly: bool = False) -> Content |
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is not JSON, or no object.
     """
-    if route.action == "predict" and (numbers := number_inputs(body)) is not None:
+    numbers = number_inputs(body) if route.action == "predict" and len(body) > _SHORT else None
+    if numbers is not None:
         return Content(numbers.signature or DEFAULT_SIGNATURE, {}, numbers)
     document = plain_object(body) if quickly else parse_object(body)
     return None if document is None else Content(signature_name(document), document)
