@@ -271,11 +271,11 @@ LONG = [*range(100)] * 5
 
 
 @pytest.mark.parametrize(
-    "values", [LONG, [LONG, LONG], [0.5, *LONG], [-1, *LONG], [LONG, LONG[1:]]]
+    "values",
+    [LONG, [LONG, LONG], [0.5, *LONG], [-1, *LONG], [LONG, LONG[1:]]],
+    ids=["list", "lists", "float", "negative", "ragged"],
 )
-@pytest.mark.parametrize(
-    "dtype", ["float32", "float64", "int8", "uint32", "bool", "string", "half"]
-)
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint32", "bool", "half"])
 @pytest.mark.parametrize("form", ["instances", "inputs", "named", "misnamed", "absent signature"])
 def test_answers_and_refusals_are_the_same_without_it(types, monkeypatch, values, dtype, form):
     document: dict[str, Any] = {"signature_name": f"echo_{dtype}", "instances": values}
