@@ -61,7 +61,9 @@ def bodies() -> st.SearchStrategy[bytes]:
     )
     texts = st.one_of(documents, documents, right, _members(_NAMES, values), values)
     encoded = texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
-    return st.one_of(encoded, _mutated(encoded), st.binary(max_size=100))
+    # Longer bodies are read in another way.
+    long = st.builds(lambda body: body + b" " * 1100, st.one_of(encoded, _mutated(encoded)))
+    return st.one_of(encoded, _mutated(encoded), long, st.binary(max_size=100))
 
 
 def messages() -> st.SearchStrategy[bytes]:
@@ -125,6 +127,12 @@ def large_bodies() -> dict[str, bytes]:
         "a million decimals": b'{"instances": [0.' + b"1" * 10**6 + b", NaN]}",
         "a million digits of exponent": b'{"instances": [1e' + b"1" * 10**6 + b", NaN]}",
         "a million empty lists": b'{"instances": [' + b"[]," * 10**6 + b"[]]}",
+        "a long list among short ones": (
+            b'{"instances": [[' + b"0," * 10**6 + b"0]" + b",[0]" * 10**6 + b"]}"
+        ),
+        "ragged, of an even number": b'{"instances": ['
+        + b"[1, 2],[3],[4, 5, 6]," * 10**5
+        + b"[7, 8]]}",
         "ragged at the end": b'{"instances": [' + b"[1]," * 10**5 + b"[1, 2]]}",
         "a string among numbers": b'{"instances": [' + b"0," * 10**5 + b'"' + b"a" * 10**5 + b'"]}',
         "a number among names": b'{"output_filter": [0], "instances": ['
