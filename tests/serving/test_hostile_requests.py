@@ -24,7 +24,7 @@ SERVER_ERRORS = (501, 503, 504)  # those of the contract
 MISTAKES = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE)
 NO_MESSAGE = "Exception deserializing request!"
 RIGHT = b'{"signature_name": "floats", "instances": [[1.5, 2.0]]}'
-# Those that take seconds are left to the program; test_json_values.py has some of them.
+# Those that take seconds are left to the program; test_json_parsing.py has some of them.
 SLOW = {
     *("nested lists", "nested instances", "nested objects", "unclosed lists"),
     *("a million empty lists", "gzip of 3 MB of lists"),
