@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from json_for_tests import inputs
 
 from tfapp.serving import json_numbers, rest_requests
 from tfapp.serving.json_numbers import number_inputs
@@ -19,13 +20,8 @@ from tfapp.serving.json_parsing import parse_object
 from tfapp.serving.json_values import PredictInputs, predict_inputs
 from tfapp.serving.models import ModelSpec
 from tfapp.serving.rest_requests import Route, plan, read
-from tfapp.serving.servable import Servable, TensorInfo, load_servable
+from tfapp.serving.servable import Servable, load_servable
 from tfapp.serving.status import ServingError
-
-
-def inputs(**dtypes: tf.DType) -> dict[str, TensorInfo]:
-    return {name: TensorInfo(name, f"{name}:0", dtype, None) for name, dtype in dtypes.items()}
-
 
 _numbers = (
     st.integers(-(2**63), 2**64 - 1)

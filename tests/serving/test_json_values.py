@@ -263,10 +263,12 @@ def test_what_is_no_name_in_the_output_filter_hides_no_string():
     # A string among numbers would make NumPy write every number as long.
     body = '{"output_filter": [0], "instances": ["' + "a" * 20_000 + '"' + ", 1" * 10_000 + "]}"
     tracemalloc.start()
-    with pytest.raises(ServingError, match="is not of expected type: float"):
-        predict_inputs(json.loads(body), inputs(x=tf.float32), quotes=body.count('"'))
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        with pytest.raises(ServingError, match="is not of expected type: float"):
+            predict_inputs(json.loads(body), inputs(x=tf.float32), quotes=body.count('"'))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert most < 20e6
 
 

@@ -73,12 +73,17 @@ def test_large_bodies_are_read_one_at_a_time(app, monkeypatch):
 
 def test_a_gzip_body_of_many_members_is_read_in_proportion_to_its_length():
     few, many = (gzip.compress(b"") * count for count in (10_000, 160_000))
-    seconds = []
-    for body in (few, many):
-        started = time.perf_counter()
-        assert compression.inflate(body) == b""
-        seconds.append(time.perf_counter() - started)
-    assert seconds[1] < 64 * seconds[0], "in proportion it is 16 times"
+
+    def seconds(body: bytes) -> float:
+        """The least of three, of this thread alone: another process may have had its turn."""
+        taken = []
+        for _ in range(3):
+            began = time.thread_time()
+            assert compression.inflate(body) == b""
+            taken.append(time.thread_time() - began)
+        return min(taken)
+
+    assert seconds(many) < 64 * seconds(few), "in proportion it is 16 times"
 
 
 def test_the_limit_of_a_gzip_body_is_100_megabytes():
@@ -92,8 +97,10 @@ def test_the_limit_of_a_gzip_body_is_100_megabytes():
 def test_long_paths_are_not_kept(app):
     names = ["n" * 60_000 + str(number) for number in range(200)]
     tracemalloc.start()
-    for name in names:
-        assert ask(app, "GET", f"/v1/models/{name}").status == 404
-    kept = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
+    try:
+        for name in names:
+            assert ask(app, "GET", f"/v1/models/{name}").status == 404
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
     assert kept < 2e6

@@ -145,8 +145,10 @@ def test_a_request_whose_time_is_over_does_not_run_the_model(models, monkeypatch
     request = predict_request("half", x=[[1.0]])
     try:
         models.gate.clear()
+        models.specs.clear()
         with pytest.raises(grpc.RpcError) as caught:
-            served.predictions.Predict(request, timeout=0.3)
+            served.predictions.Predict(request, timeout=1)
+        assert models.specs, "it has begun"
         models.gate.set()
         assert served.predictions.Predict(request, timeout=20).outputs["y"].float_val == [2.5]
     finally:
@@ -157,12 +159,15 @@ def test_a_request_whose_time_is_over_does_not_run_the_model(models, monkeypatch
     assert len(runs) == 1
 
 
-def test_a_port_that_is_taken_is_not_shared(served):
+def test_a_port_that_is_taken_is_not_shared():
     first, second = make_server(1), make_server(1)
-    port = first.add_insecure_port("localhost:0")
-
-    with pytest.raises(RuntimeError, match="Failed to bind"):
-        second.add_insecure_port(f"localhost:{port}")
+    try:
+        port = first.add_insecure_port("localhost:0")
+        with pytest.raises(RuntimeError, match="Failed to bind"):
+            second.add_insecure_port(f"localhost:{port}")
+    finally:
+        for server in (first, second):
+            server.stop(None)
 
 
 class Records(Observer):

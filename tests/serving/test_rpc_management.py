@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import grpc
 import numpy as np
@@ -91,7 +92,7 @@ def test_a_new_config_is_handed_over_and_its_error_answered(served):
     bad = refused(served.management.HandleReloadConfigRequest, request)
 
     assert response.status.error_code == 0
-    assert served.reloaded[0].model_config_list.config[0].base_path == "/models/good"
+    assert served.reloaded[-2].model_config_list.config[0].base_path == "/models/good"
     assert bad == (grpc.StatusCode.UNKNOWN, "1 model(s) did not become available: {bad}")
 
 
@@ -153,21 +154,23 @@ def test_health_is_not_offered_by_default(served):
 
 
 def test_who_watches_is_answered_while_all_others_compute(models, monkeypatch):
-    served, half = Served(models, RpcOptions(health=True)), models.servables["half", 2]
+    half = models.servables["half", 2]
     go, run = threading.Event(), half.compute
     monkeypatch.setattr(half, "compute", lambda *given: go.wait(60) and run(*given))
-    busy = [
-        served.predictions.Predict.future(predict_request("half", x=[1.0]), timeout=60)
-        for _ in range(6)
-    ]
-    check = served.channel.unary_unary("/grpc.health.v1.Health/Check")
-    asked = get_model_status_pb2.GetModelStatusRequest()
-    asked.model_spec.name = "half"
-    for _ in range(3):
-        assert check(b"", timeout=20) == b"\x08\x01"
-        assert len(served.management.GetModelStatus(asked, timeout=20).model_version_status) == 2
-    assert not any(call.done() for call in busy)
-    go.set()
-    for call in busy:
-        assert call.result().outputs["y"].float_val == [2.5]
-    served.close()
+    with closing(Served(models, RpcOptions(health=True))) as served:
+        busy = [
+            served.predictions.Predict.future(predict_request("half", x=[1.0]), timeout=60)
+            for _ in range(6)
+        ]
+        check = served.channel.unary_unary("/grpc.health.v1.Health/Check")
+        asked = get_model_status_pb2.GetModelStatusRequest()
+        asked.model_spec.name = "half"
+        for _ in range(3):
+            assert check(b"", timeout=20) == b"\x08\x01"
+            assert (
+                len(served.management.GetModelStatus(asked, timeout=20).model_version_status) == 2
+            )
+        assert not any(call.done() for call in busy)
+        go.set()
+        for call in busy:
+            assert call.result().outputs["y"].float_val == [2.5]
