@@ -139,6 +139,8 @@ def _einsum(op: Operation) -> Facts:
     sources, _, result = equation.partition("->")
     labels = sources.split(",")
     row = result[:1]  # of an ellipsis there are three, which the count refuses
+    if result.count(row) != 1:
+        return None  # it is written along a diagonal: each row is as wide as there are rows
     for label, fact in zip(labels, op.facts, strict=True):
         if fact.kind is Kind.ROWS and (label[:1] != row or label.count(row) != 1):
             return None
