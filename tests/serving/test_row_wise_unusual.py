@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from row_graphs_for_tests import ROWS, why_not
 
 raw = tf.raw_ops
+IMAGES = tf.TensorSpec([None, 6, 6, 2], tf.float32)
+KERNEL = np.ones((3, 3, 2, 2), np.float32)
+
+
+def count(x):
+    return tf.shape(x)[0]
 
 
 def diagonal(x):
@@ -21,6 +28,10 @@ HARMFUL = {
         lambda x: tf.where(tf.abs(x) > 50.0, tf.reduce_mean(diagonal(x), 2), x), ROWS),
     "diagonal-of-two": (
         lambda x, y: raw.Einsum(inputs=[x, y], equation="ni,nj->nijn"), ROWS, ROWS),
+    "as-high-as-there-are-rows": (
+        lambda x: raw.Conv2DBackpropInput(
+            input_sizes=tf.stack([count(x), 6]), filter=KERNEL, out_backprop=x[:, :1],
+            strides=[1, 4, 1, 1], padding="SAME"), IMAGES),
 }  # fmt: skip
 
 

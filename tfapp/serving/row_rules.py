@@ -151,9 +151,12 @@ def _einsum(op: Operation) -> Facts:
 
 def _transposed_convolution(op: Operation) -> Facts:
     _, filters, values = op.facts
+    shape = op.elements(0)
     if filters.kind is not Kind.CONSTANT or values.kind is not Kind.ROWS:
         return None
-    return values if rows_of(op.elements(0)) == values.block else None
+    if shape is None or len(shape) != op.rank(2):
+        return None  # it may tell height and width only
+    return values if rows_of(shape) == values.block else None
 
 
 def _pooling(op: Operation) -> Facts:
