@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from row_graphs_for_tests import ROWS, why_not
 
-raw = tf.raw_ops
+v1, raw = tf.compat.v1, tf.raw_ops
+INTEGERS = tf.TensorSpec([None], tf.int32)
 IMAGES = tf.TensorSpec([None, 6, 6, 2], tf.float32)
 KERNEL = np.ones((3, 3, 2, 2), np.float32)
 
@@ -21,6 +22,11 @@ def diagonal(x):
     return raw.Einsum(inputs=[x], equation="ni->nin")
 
 
+def looked_up(x, default):
+    table = raw.MutableHashTableV2(key_dtype=tf.int32, value_dtype=tf.float32)
+    return raw.LookupTableFindV2(table_handle=table, keys=x, default_value=default)
+
+
 HARMFUL = {
     "diagonal": (diagonal, ROWS),
     "diagonal-in-front": (lambda x: raw.Einsum(inputs=[x], equation="ni->nni"), ROWS),
@@ -32,9 +38,19 @@ HARMFUL = {
         lambda x: raw.Conv2DBackpropInput(
             input_sizes=tf.stack([count(x), 6]), filter=KERNEL, out_backprop=x[:, :1],
             strides=[1, 4, 1, 1], padding="SAME"), IMAGES),
+    "default-for-each-key": (
+        lambda x: looked_up(x, v1.placeholder_with_default([1.0, 2.0], None)), INTEGERS),
 }  # fmt: skip
+HARMLESS = {
+    "one-default": (lambda x: looked_up(x, 2.0), INTEGERS),
+}
 
 
 @pytest.mark.parametrize("name", HARMFUL)
 def test_rows_that_may_hang_together_are_not_proven(name):
     assert why_not(*HARMFUL[name]) is not None
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_rows_that_stand_alone_are_proven(name):
+    assert why_not(*HARMLESS[name]) is None

@@ -139,9 +139,10 @@ def _times(op: Operation) -> Facts:
 
 def _filled(op: Operation) -> Facts:
     """Tells of constants that are written as often as there are rows."""
-    shape, value = op.elements(0), op.facts[1]
-    block = rows_of(shape)
-    return None if block is None or value.kind is not Kind.CONSTANT else Fact(Kind.ROWS, block)
+    block = rows_of(op.elements(0))
+    # That it is one value is to be seen: a table that grows takes a default for each key, too.
+    one = op.facts[1].kind is Kind.CONSTANT and op.rank(1) == 0
+    return Fact(Kind.ROWS, block) if one and block is not None else None
 
 
 def _broadcast(op: Operation) -> Facts:
