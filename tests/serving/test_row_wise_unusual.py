@@ -9,6 +9,7 @@ from row_graphs_for_tests import ROWS, why_not
 
 v1, raw = tf.compat.v1, tf.raw_ops
 INTEGERS = tf.TensorSpec([None], tf.int32)
+ANY_WIDTH = tf.TensorSpec([None, None], tf.float32)
 IMAGES = tf.TensorSpec([None, 6, 6, 2], tf.float32)
 KERNEL = np.ones((3, 3, 2, 2), np.float32)
 
@@ -40,8 +41,18 @@ HARMFUL = {
             strides=[1, 4, 1, 1], padding="SAME"), IMAGES),
     "default-for-each-key": (
         lambda x: looked_up(x, v1.placeholder_with_default([1.0, 2.0], None)), INTEGERS),
+    "said-to-be-one-row": (
+        lambda x: x + v1.placeholder_with_default(
+            v1.placeholder_with_default(np.ones([4, 4], np.float32), [None, 4]), [1, 4]), ROWS),
+    "said-to-be-narrow": (
+        lambda x: tf.reshape(v1.placeholder_with_default(x, [None, 4]), [-1, 4]), ANY_WIDTH),
 }  # fmt: skip
 HARMLESS = {
+    "default-of-known-shape": (
+        lambda x: x * v1.placeholder_with_default(np.ones([1, 4], np.float32), [1, 4]),
+        ROWS,
+    ),
+    "default-of-any-shape": (lambda x: v1.placeholder_with_default(x, [None, None]), ROWS),
     "one-default": (lambda x: looked_up(x, 2.0), INTEGERS),
 }
 

@@ -86,6 +86,8 @@ def _facts(node: Any, facts: Mapping[str, Fact | None]) -> Sequence[Fact | None]
     inputs = [facts[tensor.name] for tensor in node.inputs]
     if node.type in _CONSTANT:
         return [CONSTANT] * count
+    if node.type == "PlaceholderWithDefault" and not _has_its_shape(node):
+        return [None]
     given = tuple(fact for fact in inputs if fact is not None)
     if len(given) < len(inputs):
         return [None] * count
@@ -100,6 +102,11 @@ def _facts(node: Any, facts: Mapping[str, Fact | None]) -> Sequence[Fact | None]
         fact if fact is None or _may_be(fact, tensor) else None
         for fact, tensor in zip(every, node.outputs, strict=True)
     ]
+
+
+def _has_its_shape(node: Any) -> bool:
+    """Tells whether what is given has the shape that an operation says without looking at it."""
+    return bool(node.inputs[0].shape.is_subtype_of(node.outputs[0].shape))
 
 
 def _may_be(fact: Fact, tensor: Any) -> bool:
