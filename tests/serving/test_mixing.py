@@ -67,6 +67,23 @@ def in_turns(turns: Turns, computations, *, rounds: int = 1):
     return asyncio.run(ask())
 
 
+@pytest.mark.parametrize("mixable", [True, False])
+def test_errors_of_the_run_are_explained_and_those_of_its_results_are_not(mixable):
+    def refuse(_):
+        raise ServingError(Code.INVALID_ARGUMENT, "unfit")
+
+    def explain(error):
+        return ServingError(error.code, f"{error}, which means")
+
+    model = Model(mixable=mixable)
+    run = model.computation([[-1.0]])._replace(explain=explain)
+    end = model.computation([[1.0]])._replace(explain=explain, finish=refuse)
+
+    results, _ = in_turns(Turns(model), [run, end], rounds=2)
+
+    assert [str(error) for error in results] == ["negative, which means", "unfit"]
+
+
 def test_of_requests_that_wait_together_those_that_are_late_are_not_computed():
     model = Model()
 

@@ -87,15 +87,20 @@ class Turns:
 
 def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: Done) -> None:
     try:
-        result = computation.finish(values())
-    except ServingError as error:
-        result = computation.explain(error)
+        result = computation.finish(_explained(computation, values))
     except Exception as error:  # each request is told of its own
         result = error
     try:
         done(result)
     except Exception:  # the others of the turn are to be told, too
         log.exception("a request to %s was not answered", computation.servable.name)
+
+
+def _explained(computation: Computation[Any], values: Callable[[], Arrays]) -> Arrays:
+    try:
+        return values()
+    except ServingError as error:
+        raise computation.explain(error) from error
 
 
 def _given(values: Arrays | Exception) -> Arrays:
