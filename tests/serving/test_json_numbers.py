@@ -176,6 +176,8 @@ def test_numbers_of_one_shape_are_read(body, dtype, expected):
         '{"signature_name": "s", "signature_name": "t", "instances": [1, 2]}',
         '{"inputs": {"x": [1], "x": [2]}}',
         '{"inputs": {"x": [1], "y": 2}}',
+        '{"inputs": {"x": [1], "x\\u0000": [2]}}',
+        '{"inputs": {"\\u0000": [1]}}',
         '{"inputs": {"x": [[1, 2], [3]], ",": [4]}}',
         '{"inputs": {"x": [1], "y": {"z": [1]}}}',
     ],

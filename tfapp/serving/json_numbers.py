@@ -27,7 +27,8 @@ _BEGINNING = re.compile(
 )
 _SMALL_ROW = 128  # numbers; rows with names and fewer are read faster by others
 _MOST_MEMBERS = 64  # each is looked for among all
-_NAMED_BRACKETS = frozenset("[],")
+# Names with brackets would be counted with those of lists; one with NUL is looked up up to that.
+_NOT_NAMED = frozenset("[],\0")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
 
 
@@ -196,7 +197,7 @@ def _members(value: Any) -> dict[str, Any]:
     if not isinstance(value, simdjson.Object) or len(value) > _MOST_MEMBERS:
         raise _OtherBody
     names = list(value)
-    if len(set(names)) < len(names) or not _NAMED_BRACKETS.isdisjoint("".join(names)):
+    if len(set(names)) < len(names) or not _NOT_NAMED.isdisjoint("".join(names)):
         raise _OtherBody
     return {name: value[name] for name in names}
 
