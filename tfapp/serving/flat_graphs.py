@@ -196,6 +196,8 @@ class _Flattening:
             raise NotFlat(f"{node.name} is compiled anew for each number of rows")
         if scope.depth >= _MOST_DEPTH:
             raise NotFlat(f"{node.name} is a call within {_MOST_DEPTH} others")
+        if self._scopes >= _MOST_NODES:  # bodies may be of calls only
+            raise NotFlat(f"the graph has more than {_MOST_NODES} calls")
         # Not the name of the call, which could begin that of another node.
         prefix = f"{self._scopes}/"
         self._scopes += 1

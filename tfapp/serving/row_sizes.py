@@ -65,9 +65,13 @@ def multiplied(elements: Sequence[Element]) -> Elements | None:
     return (Times(count * others if isinstance(count, int) and others is not None else Some()),)
 
 
+def _holds_sizes(op: Operation) -> bool:
+    """Tells whether the output is of a type that no size is too large for."""
+    return op.node.outputs[0].dtype in (tf.int32, tf.int64)
+
+
 def _same(op: Operation) -> Facts:
-    # A smaller type could not hold all numbers of rows.
-    found = op.elements(0) if op.node.outputs[0].dtype in (tf.int32, tf.int64) else None
+    found = op.elements(0) if _holds_sizes(op) else None
     return None if found is None else of_elements(found)
 
 
@@ -123,7 +127,7 @@ def _gather(op: Operation) -> Facts:
 
 def _product(op: Operation) -> Facts:
     found = op.elements(0)
-    if found is None or op.rank(0) != 1 or op.axes(1, 1) != [0]:
+    if found is None or not _holds_sizes(op) or op.rank(0) != 1 or op.axes(1, 1) != [0]:
         return None
     product = multiplied(found)
     return None if product is None else of_elements(product)
@@ -131,7 +135,7 @@ def _product(op: Operation) -> Facts:
 
 def _times(op: Operation) -> Facts:
     found = [op.elements(0), op.elements(1)]
-    if any(elements is None or len(elements) != 1 for elements in found):
+    if not _holds_sizes(op) or any(each is None or len(each) != 1 for each in found):
         return None
     product = multiplied([element for elements in found if elements for element in elements])
     return None if product is None else of_elements(product)
