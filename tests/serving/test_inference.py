@@ -7,7 +7,7 @@ from tensorflow_serving.apis import input_pb2
 
 from tfapp.serving import example_signatures, inference
 from tfapp.serving.example_signatures import CLASSIFY, PREDICT, REGRESS
-from tfapp.serving.inference import Task, metadata
+from tfapp.serving.inference import Task, definitions
 from tfapp.serving.servable import load_servable
 from tfapp.serving.status import Code, ServingError
 
@@ -369,17 +369,11 @@ def test_each_rule_of_multi_inference_has_its_text(models, model, tasks, code, t
     assert refused(code, multi_inference, models[model], tasks, TWO) == text
 
 
-def test_metadata_holds_every_signature_as_it_was_written(models):
-    from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
+def test_definitions_hold_every_signature_as_it_was_written(models):
+    found = definitions(models["keras"]).signature_def
 
-    answer = metadata(models["keras"])
-
-    signatures = SignatureDefMap()
-    assert answer.metadata["signature_def"].Unpack(signatures)
-    assert (answer.model_spec.name, answer.model_spec.version.value) == ("keras", 1)
-    assert answer.model_spec.signature_name == ""
-    assert set(signatures.signature_def) == {"__saved_model_init_op", "serve", "serving_default"}
-    features = signatures.signature_def["serving_default"].inputs["features"]
+    assert set(found) == {"__saved_model_init_op", "serve", "serving_default"}
+    features = found["serving_default"].inputs["features"]
     assert [dim.size for dim in features.tensor_shape.dim] == [-1, 2]
 
 
