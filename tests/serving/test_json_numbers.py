@@ -299,5 +299,6 @@ def test_answers_and_refusals_are_the_same_without_it(types, monkeypatch, values
 
 
 def test_examples_are_not_taken_for_inputs(types):
-    body = json.dumps({"instances": LONG}).encode()
-    assert answer(types, body, "classify")[0] == "INVALID_ARGUMENT"
+    _, text = answer(types, json.dumps({"instances": LONG}).encode(), "classify")
+    assert text.startswith('JSON Value: {\n    "instances": [\n        0,\n        1,')
+    assert text.endswith("When method is classify, key 'examples' is expected and was not found")

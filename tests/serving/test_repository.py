@@ -8,7 +8,7 @@ import shutil
 import threading
 
 import pytest
-from repository_for_tests import Loader, add, refused, repository, served, states, until
+from repository_for_tests import add, refused, repository, served, states, until
 
 from tfapp.serving.configs import ModelConfig
 from tfapp.serving.loading import LoadOptions
@@ -17,31 +17,19 @@ from tfapp.serving.repository import Repository, RepositoryOptions
 from tfapp.serving.status import Code, ServingError
 
 
-@pytest.fixture
-def loader():
-    return Loader()
-
-
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "m"
-    add(folder, 1)
-    return folder
-
-
-def test_the_newest_version_is_served(loader, base):
-    add(base, 3)
+def test_the_newest_version_is_served(loader, model_folder):
+    add(model_folder, 3)
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         assert served(models) == served(models, version=3) == 3
         assert states(models) == {3: State.AVAILABLE}
         specific = "Servable not found for request: Specific(m, 1). Versions of m that answer: 3."
         refused(Code.NOT_FOUND, specific, served, models, version=1)
 
 
-def test_what_is_not_there_is_told_as_clients_expect_it(loader, base):
+def test_what_is_not_there_is_told_as_clients_expect_it(loader, model_folder):
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
 
         def use(spec):
             with models.use(spec):
@@ -61,11 +49,11 @@ def test_what_is_not_there_is_told_as_clients_expect_it(loader, base):
         refused(Code.NOT_FOUND, other, models.statuses, "m", 9)
 
 
-def test_a_new_version_is_loaded_before_the_old_one_goes(loader, base):
+def test_a_new_version_is_loaded_before_the_old_one_goes(loader, model_folder):
     loader.gates[2] = threading.Event()
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2)
         models.poll()
         until(lambda: states(models).get(2) is State.LOADING)
         assert served(models) == 1
@@ -76,12 +64,12 @@ def test_a_new_version_is_loaded_before_the_old_one_goes(loader, base):
         assert [light.closed for light in loader.loaded] == [True, False]
 
 
-def test_a_request_keeps_its_version_until_it_is_done(loader, base):
+def test_a_request_keeps_its_version_until_it_is_done(loader, model_folder):
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         with models.use(ModelSpec("m")) as first, models.use(ModelSpec("m", 1)) as again:
             assert first is again
-            add(base, 2)
+            add(model_folder, 2)
             models.poll()
             until(lambda: states(models)[1] is State.UNLOADING)
             assert served(models) == 2
@@ -98,10 +86,10 @@ def test_a_request_keeps_its_version_until_it_is_done(loader, base):
         assert first.closed
 
 
-def test_a_load_that_fails_is_retried_and_then_ends_with_its_text(loader, base):
+def test_a_load_that_fails_is_retried_and_then_ends_with_its_text(loader, model_folder):
     with repository(loader, retries=2) as models:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2, bad=True)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2, bad=True)
         models.poll()
         until(lambda: states(models)[2] is State.END)
         assert loader.tries == [("m", 1), ("m", 2), ("m", 2), ("m", 2)]
@@ -113,10 +101,10 @@ def test_a_load_that_fails_is_retried_and_then_ends_with_its_text(loader, base):
         assert len(loader.tries) == 4, "it is not tried for ever"
 
 
-def test_a_version_that_is_mended_between_tries_is_served(loader, base):
+def test_a_version_that_is_mended_between_tries_is_served(loader, model_folder):
     with repository(loader, retries=5, retry_seconds=0.3) as models:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2, bad=True)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2, bad=True)
         models.poll()
         until(lambda: ("m", 2) in loader.tries)
         until(lambda: models.statuses("m", 2)[0].message)
@@ -124,39 +112,39 @@ def test_a_version_that_is_mended_between_tries_is_served(loader, base):
         assert (status.state, status.code) == (State.LOADING, Code.OK), "it may still come"
         told = r"Try \d+ to load it failed, another will follow: 2 is damaged"
         assert re.fullmatch(told, status.message)
-        (base / "2" / "bad").unlink()
+        (model_folder / "2" / "bad").unlink()
         until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
         assert [status.message for status in models.statuses("m")] == ["", ""]
 
 
-def test_a_version_that_is_removed_between_tries_is_given_up(loader, base):
+def test_a_version_that_is_removed_between_tries_is_given_up(loader, model_folder):
     with repository(loader, retries=5, retry_seconds=60) as models:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2, bad=True)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2, bad=True)
         models.poll()
         until(lambda: ("m", 2) in loader.tries)
-        shutil.rmtree(base / "2")
+        shutil.rmtree(model_folder / "2")
         models.poll()
         until(lambda: states(models)[2] is State.END)
-        add(base, 2)
+        add(model_folder, 2)
         models.poll()
         until(lambda: served(models) == 2)
 
 
-def test_anything_a_model_raises_is_told(base):
+def test_anything_a_model_raises_is_told(model_folder):
     def load(name, version, path):
         raise RuntimeError("its own fault")
 
     models = Repository(load, RepositoryOptions(0, loading=LoadOptions(retries=0)))
     with pytest.raises(ServingError, match="due to error: UNKNOWN: RuntimeError: its own fault"):
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
     models.close()
 
 
-def test_the_start_waits_for_the_first_version(loader, base):
+def test_the_start_waits_for_the_first_version(loader, model_folder):
     loader.gates[1] = threading.Event()
     with repository(loader) as models:
-        start = threading.Thread(target=models.serve, args=([ModelConfig("m", base)],))
+        start = threading.Thread(target=models.serve, args=([ModelConfig("m", model_folder)],))
         start.start()
         until(lambda: states(models) == {1: State.LOADING})
         assert not models.ready()
@@ -180,20 +168,20 @@ def test_who_waits_for_the_start_can_give_up(loader, tmp_path):
         assert len(asked) == 2
 
 
-def test_a_bad_model_makes_the_start_fail(loader, base, tmp_path):
+def test_a_bad_model_makes_the_start_fail(loader, model_folder, tmp_path):
     add(tmp_path / "n", 4, bad=True)
     with repository(loader) as models:
         text = (
             "1 model(s) did not become available: {{{name: n version: 4} due to error:"
             " DATA_LOSS: 4 is damaged}, }"
         )
-        configs = [ModelConfig("m", base), ModelConfig("n", tmp_path / "n")]
+        configs = [ModelConfig("m", model_folder), ModelConfig("n", tmp_path / "n")]
         refused(Code.UNKNOWN, text, models.serve, configs)
 
 
-def test_no_request_fails_while_versions_come_and_go(loader, base):
+def test_no_request_fails_while_versions_come_and_go(loader, model_folder):
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         done, wrong, counts = threading.Event(), [], [0] * 4
 
         def ask(index):
@@ -210,7 +198,7 @@ def test_no_request_fails_while_versions_come_and_go(loader, base):
         for thread in threads:
             thread.start()
         for version in range(2, 12):
-            add(base, version)
+            add(model_folder, version)
             models.poll()
             until(lambda version=version: states(models)[version] is State.AVAILABLE)
         done.set()
@@ -221,9 +209,9 @@ def test_no_request_fails_while_versions_come_and_go(loader, base):
         until(lambda: sum(not light.closed for light in loader.loaded) == 1)
 
 
-def test_closing_waits_for_requests_and_unloads(loader, base):
+def test_closing_waits_for_requests_and_unloads(loader, model_folder):
     models = Repository(loader, RepositoryOptions(poll_seconds=0))
-    models.serve([ModelConfig("m", base)])
+    models.serve([ModelConfig("m", model_folder)])
     lease = models.use(ModelSpec("m"))
     servable = lease.__enter__()
     closing = threading.Thread(target=models.close, args=(10,))
@@ -235,19 +223,19 @@ def test_closing_waits_for_requests_and_unloads(loader, base):
     assert servable.closed
 
 
-def test_a_request_that_outlives_the_end_is_not_disturbed(loader, base):
+def test_a_request_that_outlives_the_end_is_not_disturbed(loader, model_folder):
     models = Repository(loader, RepositoryOptions(poll_seconds=0))
-    models.serve([ModelConfig("m", base)])
+    models.serve([ModelConfig("m", model_folder)])
     with models.use(ModelSpec("m")) as servable:
         models.close(0.01)
         assert not servable.closed
 
 
-def test_what_happens_is_logged(loader, base, caplog):
+def test_what_happens_is_logged(loader, model_folder, caplog):
     caplog.set_level(logging.INFO, "tfapp.serving")
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2)
         models.poll()
         until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
     assert "loaded m version 2 in " in caplog.text

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from google.protobuf import text_format
-from repository_for_tests import Loader, add, refused, repository, served, states, until
+from repository_for_tests import add, refused, repository, served, states, until
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfapp.serving.configs import ModelConfig
@@ -16,40 +16,28 @@ from tfapp.serving.status import Code, ServingError
 from tfapp.serving.versions import All
 
 
-@pytest.fixture
-def loader():
-    return Loader()
-
-
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "m"
-    add(folder, 1)
-    return folder
-
-
 def config_of(**bases):
     config = ModelServerConfig()
-    for name, base in bases.items():
+    for name, model_folder in bases.items():
         config.model_config_list.config.add(
-            name=name, base_path=str(base), model_platform="tensorflow"
+            name=name, base_path=str(model_folder), model_platform="tensorflow"
         )
     return config
 
 
-def labelled(base, **labels):
-    return [ModelConfig("m", base, All(), labels)]
+def labelled(model_folder, **labels):
+    return [ModelConfig("m", model_folder, All(), labels)]
 
 
-def test_a_reload_is_the_whole_truth(loader, base, tmp_path):
+def test_a_reload_is_the_whole_truth(loader, model_folder, tmp_path):
     add(tmp_path / "n", 5)
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         models.reload(config_of(n=tmp_path / "n"))
         assert models.names() == ("n",)
         assert states(models, "n") == {5: State.AVAILABLE}
         until(lambda: states(models) == {1: State.END})
-        models.reload(config_of(m=base, n=tmp_path / "n"))
+        models.reload(config_of(m=model_folder, n=tmp_path / "n"))
         assert served(models) == 1
         assert [light.closed for light in loader.loaded] == [True, False, False]
 
@@ -65,9 +53,9 @@ def test_a_reload_is_the_whole_truth(loader, base, tmp_path):
         ),
     ],
 )
-def test_a_reload_that_is_refused_changes_nothing(loader, base, text, code, told):
+def test_a_reload_that_is_refused_changes_nothing(loader, model_folder, text, code, told):
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         with pytest.raises(ServingError) as caught:
             models.reload(text_format.Parse(text, ModelServerConfig()))
         assert caught.value.code is code
@@ -77,26 +65,28 @@ def test_a_reload_that_is_refused_changes_nothing(loader, base, text, code, told
         assert models.names() == ("m",)
 
 
-def test_a_reload_with_a_bad_new_model_says_so_and_serves_the_others(loader, base, tmp_path):
+def test_a_reload_with_a_bad_new_model_says_so_and_serves_the_others(
+    loader, model_folder, tmp_path
+):
     add(tmp_path / "n", 4, bad=True)
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         with pytest.raises(
             ServingError, match=r"^1 model\(s\) did not become available: {{{name: n version"
         ):
-            models.reload(config_of(m=base, n=tmp_path / "n"))
+            models.reload(config_of(m=model_folder, n=tmp_path / "n"))
         assert served(models) == 1
 
 
 def test_a_config_with_a_wrong_path_can_be_put_right_while_somebody_waits_for_it(
-    loader, base, tmp_path
+    loader, model_folder, tmp_path
 ):
     add(tmp_path / "right", 7)
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         ended = threading.Event()
 
-        wrong = config_of(m=base, n=tmp_path / "wrong")
+        wrong = config_of(m=model_folder, n=tmp_path / "wrong")
 
         def wait() -> None:
             text = "Another config has been taken meanwhile."
@@ -109,25 +99,25 @@ def test_a_config_with_a_wrong_path_can_be_put_right_while_somebody_waits_for_it
         models.follow(wrong)  # waits for nothing, and is no other
         time.sleep(0.5)
         assert not ended.is_set()
-        models.follow(config_of(m=base, n=tmp_path / "right"))
+        models.follow(config_of(m=model_folder, n=tmp_path / "right"))
         until(lambda: states(models, "n") == {7: State.AVAILABLE})
         assert ended.wait(10)
         waiting.join()
         assert served(models) == 1
 
 
-def test_a_config_that_is_refused_disturbs_nobody_who_waits(loader, base, tmp_path):
+def test_a_config_that_is_refused_disturbs_nobody_who_waits(loader, model_folder, tmp_path):
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         late = tmp_path / "late"
-        waiting = threading.Thread(target=models.reload, args=[config_of(m=base, n=late)])
+        waiting = threading.Thread(target=models.reload, args=[config_of(m=model_folder, n=late)])
         waiting.start()
         until(lambda: models.names() == ("m", "n"))
         text = (
             "Request to assign label to version 3 of model m, which is not currently available for"
             " inference"
         )
-        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(base, stable=3))
+        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(model_folder, stable=3))
         time.sleep(0.5)  # longer than it sleeps between looks
         assert waiting.is_alive()
         add(late, 7)
@@ -136,26 +126,26 @@ def test_a_config_that_is_refused_disturbs_nobody_who_waits(loader, base, tmp_pa
         assert states(models, "n") == {7: State.AVAILABLE}
 
 
-def test_who_waits_for_a_model_is_told_when_there_will_be_none(loader, base, tmp_path):
+def test_who_waits_for_a_model_is_told_when_there_will_be_none(loader, model_folder, tmp_path):
     with repository(loader) as models:
-        models.reload(config_of(m=base))
+        models.reload(config_of(m=model_folder))
         soon = threading.Timer(0.1, models.stop)
         soon.start()
-        config = config_of(m=base, n=tmp_path / "missing")
+        config = config_of(m=model_folder, n=tmp_path / "missing")
         refused(Code.UNAVAILABLE, "The server is being closed.", models.reload, config)
         assert served(models) == 1, "what is loaded answers on"
 
 
-def test_a_model_that_comes_later_does_not_make_a_server_unready(loader, base, tmp_path):
+def test_a_model_that_comes_later_does_not_make_a_server_unready(loader, model_folder, tmp_path):
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         assert models.ready()
         add(tmp_path / "n", 1, bad=True)
-        models.follow(config_of(m=base, n=tmp_path / "n"))
+        models.follow(config_of(m=model_folder, n=tmp_path / "n"))
         until(lambda: states(models, "n") == {1: State.END})
         assert models.ready()
         models.follow(config_of(n=tmp_path / "n"))
-        models.follow(config_of(m=base.with_name("missing"), n=tmp_path / "n"))
+        models.follow(config_of(m=model_folder.with_name("missing"), n=tmp_path / "n"))
         until(lambda: states(models) == {1: State.END})
         assert not models.ready(), "it has answered before"
         models.serve([])
@@ -169,32 +159,32 @@ def test_a_config_without_models_is_told_of(loader, caplog):
     assert "Taking no action for empty config" in caplog.text
 
 
-def test_labels_name_versions_that_are_available(loader, base):
-    add(base, 2)
+def test_labels_name_versions_that_are_available(loader, model_folder):
+    add(model_folder, 2)
     with repository(loader) as models:
-        models.serve(labelled(base))
+        models.serve(labelled(model_folder))
         until(lambda: len(states(models)) == 2 and set(states(models).values()) == {30})
-        models.serve(labelled(base, stable=1, canary=2))
+        models.serve(labelled(model_folder, stable=1, canary=2))
         assert (served(models, label="stable"), served(models, label="canary")) == (1, 2)
         text = (
             "Request to assign label to version 3 of model m, which is not currently available for"
             " inference"
         )
-        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(base, stable=3))
+        refused(Code.FAILED_PRECONDITION, text, models.serve, labelled(model_folder, stable=3))
         assert served(models, label="stable") == 1
-        models.serve(labelled(base, stable=2))
+        models.serve(labelled(model_folder, stable=2))
         assert served(models, label="stable") == 2
         gone = "Unrecognized servable version label: canary. Labels of m: stable."
         refused(Code.INVALID_ARGUMENT, gone, served, models, label="canary")
 
 
-def test_labels_at_the_start_are_refused_unless_they_may_be_early(loader, base):
+def test_labels_at_the_start_are_refused_unless_they_may_be_early(loader, model_folder):
     with repository(loader) as models, pytest.raises(ServingError, match="not currently available"):
-        models.serve(labelled(base, stable=1))
+        models.serve(labelled(model_folder, stable=1))
     with repository(loader, early_labels=True) as models:
-        models.serve(labelled(base, stable=1, later=7))
+        models.serve(labelled(model_folder, stable=1, later=7))
         assert served(models, label="stable") == 1
         missing = "Servable not found for request: Specific(m, 7). Versions of m that answer: 1."
         refused(Code.NOT_FOUND, missing, served, models, label="later")
         with pytest.raises(ServingError, match="not currently available"):
-            models.serve(labelled(base, stable=7))
+            models.serve(labelled(model_folder, stable=7))

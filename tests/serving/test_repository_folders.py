@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from repository_for_tests import Loader, add, refused, repository, served, states, until
+from repository_for_tests import add, refused, repository, served, states, until
 
 from tfapp.serving.configs import ModelConfig
 from tfapp.serving.loading import LoadOptions
@@ -13,18 +13,6 @@ from tfapp.serving.models import State
 from tfapp.serving.repository import Repository, RepositoryOptions
 from tfapp.serving.status import Code
 from tfapp.serving.versions import All, Latest, Specific, scan
-
-
-@pytest.fixture
-def loader():
-    return Loader()
-
-
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "m"
-    add(folder, 1)
-    return folder
 
 
 def test_folders_with_numbers_are_versions(tmp_path, caplog):
@@ -57,75 +45,75 @@ def test_a_policy_says_which_are_wanted(policy, wanted):
     assert policy.wanted([3, 7, 1]) == wanted
 
 
-def test_specific_versions_are_served_side_by_side(loader, base, caplog):
-    add(base, 2)
-    add(base, 3)
+def test_specific_versions_are_served_side_by_side(loader, model_folder, caplog):
+    add(model_folder, 2)
+    add(model_folder, 3)
     with repository(loader) as models:
         policy = Specific(frozenset({1, 2, 9}))
-        models.serve([ModelConfig("m", base, policy)])
+        models.serve([ModelConfig("m", model_folder, policy)])
         until(lambda: states(models) == {1: State.AVAILABLE, 2: State.AVAILABLE})
         assert (served(models), served(models, version=1)) == (2, 1)
         assert "Version 9 of servable m" in caplog.text
-        models.serve([ModelConfig("m", base, Specific(frozenset({1})))])
+        models.serve([ModelConfig("m", model_folder, Specific(frozenset({1})))])
         until(lambda: states(models) == {1: State.AVAILABLE, 2: State.END})
         assert served(models) == 1
 
 
-def test_removing_the_newest_folder_goes_back_to_the_one_before(loader, base):
-    add(base, 2)
+def test_removing_the_newest_folder_goes_back_to_the_one_before(loader, model_folder):
+    add(model_folder, 2)
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         assert served(models) == 2
-        shutil.rmtree(base / "2")
+        shutil.rmtree(model_folder / "2")
         models.poll()
         until(lambda: states(models) == {2: State.END, 1: State.AVAILABLE})
-        add(base, 2)
+        add(model_folder, 2)
         models.poll()
         until(lambda: states(models) == {2: State.AVAILABLE, 1: State.END})
 
 
-def test_a_missing_base_path_unloads_nothing_but_an_empty_one_does(loader, base, caplog):
+def test_a_missing_base_path_unloads_nothing_but_an_empty_one_does(loader, model_folder, caplog):
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
-        base.rename(base.with_name("away"))
+        models.serve([ModelConfig("m", model_folder)])
+        model_folder.rename(model_folder.with_name("away"))
         models.poll()
-        assert f"Could not find base path {base} for servable m" in caplog.text
+        assert f"Could not find base path {model_folder} for servable m" in caplog.text
         assert served(models) == 1
-        base.mkdir()
+        model_folder.mkdir()
         models.poll()
-        assert f"No versions of servable m found under base path {base}." in caplog.text
+        assert f"No versions of servable m found under base path {model_folder}." in caplog.text
         until(lambda: states(models) == {1: State.END})
         latest = "Servable not found for request: Latest(m). Versions of m that answer: none."
         refused(Code.NOT_FOUND, latest, served, models)
 
 
-def test_what_stays_wrong_is_not_logged_at_every_look(loader, base, caplog):
+def test_what_stays_wrong_is_not_logged_at_every_look(loader, model_folder, caplog):
     said = "Could not find base path"
     with repository(loader) as models:
-        models.serve([ModelConfig("m", base)])
+        models.serve([ModelConfig("m", model_folder)])
         for times in (1, 2):
-            base.rename(base.with_name("away"))
+            model_folder.rename(model_folder.with_name("away"))
             for _ in range(3):
                 models.poll()
             assert caplog.text.count(said) == times
-            base.with_name("away").rename(base)
+            model_folder.with_name("away").rename(model_folder)
             models.poll()  # it is there again, so when it goes that is news
 
 
 def test_a_folder_that_cannot_be_asked_for_does_not_keep_others_from_new_versions(
-    loader, base, caplog
+    loader, model_folder, caplog
 ):
     with repository(loader) as models:
-        nobody = ModelConfig("a", base.with_name("a\0b"))
-        models.serve([nobody, ModelConfig("m", base)], stopped=lambda: models.names() != ())
+        nobody = ModelConfig("a", model_folder.with_name("a\0b"))
+        models.serve([nobody, ModelConfig("m", model_folder)], stopped=lambda: models.names() != ())
         until(lambda: states(models) == {1: State.AVAILABLE})
-        add(base, 2)
+        add(model_folder, 2)
         models.poll()
         until(lambda: served(models) == 2)
     assert "looking for versions of a failed" in caplog.text
 
 
-def test_a_folder_without_versions_is_told_what_it_holds(loader, base, tmp_path, caplog):
+def test_a_folder_without_versions_is_told_what_it_holds(loader, model_folder, tmp_path, caplog):
     (tmp_path / "named" / "first").mkdir(parents=True)
     (tmp_path / "saved" / "variables").mkdir(parents=True)
     (tmp_path / "saved" / "saved_model.pb").touch()
@@ -148,12 +136,12 @@ def test_a_folder_without_versions_is_told_what_it_holds(loader, base, tmp_path,
     }
 
 
-def test_folders_are_looked_into_all_the_time(loader, base):
+def test_folders_are_looked_into_all_the_time(loader, model_folder):
     options = RepositoryOptions(poll_seconds=0.02, loading=LoadOptions(retries=0))
     models = Repository(loader, options)
     try:
-        models.serve([ModelConfig("m", base)])
-        add(base, 2)
+        models.serve([ModelConfig("m", model_folder)])
+        add(model_folder, 2)
         until(lambda: served(models) == 2)
     finally:
         models.close()

@@ -19,14 +19,6 @@ from tfapp.serving.server import ModelServer
 from tfapp.serving.status import Code
 
 
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "counter"
-    folder.mkdir()
-    write_counter(folder, 1)
-    return folder
-
-
 def cache_of(folder):
     """Returns the folder of caches that `cli` sets."""
     return folder.with_name(f"{folder.name}-cache")
@@ -63,8 +55,8 @@ def replaced(cli, tmp_path, monkeypatch):
 
     def replace(path, words):
         flags = dict(word.removeprefix("--").split("=", 1) for word in words[1:])
-        base = Path(flags.pop("model_base_path"))
-        seen.append((flags, base, {p.name: p.resolve() for p in base.iterdir()}))
+        counter = Path(flags.pop("model_base_path"))
+        seen.append((flags, counter, {p.name: p.resolve() for p in counter.iterdir()}))
         raise Replaced
 
     monkeypatch.setattr(os, "execv", replace)
@@ -77,7 +69,7 @@ def replaced(cli, tmp_path, monkeypatch):
     return run
 
 
-def test_options_of_ours_reach_the_server(cli, base, monkeypatch):
+def test_options_of_ours_reach_the_server(cli, counter, monkeypatch):
     given = []
 
     class Kept(ModelServer):
@@ -104,10 +96,10 @@ def test_options_of_ours_reach_the_server(cli, base, monkeypatch):
     ]
 
 
-def test_a_folder_of_versions_is_served_by_its_own_name(replaced, base):
+def test_a_folder_of_versions_is_served_by_its_own_name(replaced, counter):
     flags, path, folders = replaced("counter")
     assert flags == {"model_name": "counter", "rest_api_port": "8501"}
-    assert (path, folders) == (base, {"1": base / "1"})
+    assert (path, folders) == (counter, {"1": counter / "1"})
     flags, *_ = replaced("counter/", "--rest_api_port", "0", "--model_name=other")
     assert flags == {"model_name": "other"}
     # Typed is typed, even where it is what the real server would take by itself.
@@ -115,12 +107,12 @@ def test_a_folder_of_versions_is_served_by_its_own_name(replaced, base):
     assert flags == {"rest_api_port": "8501"}
 
 
-def test_one_saved_model_is_served_alone(replaced, base, tmp_path):
-    write_counter(base, 7)
+def test_one_saved_model_is_served_alone(replaced, counter, tmp_path):
+    write_counter(counter, 7)
     flags, _, folders = replaced("counter/1")
     assert flags["model_name"] == "counter"
-    assert folders == {"1": base / "1"}
-    (base / "7").rename(tmp_path / "mine")
+    assert folders == {"1": counter / "1"}
+    (counter / "7").rename(tmp_path / "mine")
     flags, path, folders = replaced(tmp_path / "mine")
     assert flags["model_name"] == "mine"
     assert folders == {"1": tmp_path / "mine"}
@@ -131,10 +123,12 @@ def test_one_saved_model_is_served_alone(replaced, base, tmp_path):
     assert len(list((cache_of(tmp_path) / "tfapp" / "serve").iterdir())) == 2
 
 
-def test_a_saved_model_is_served_without_a_home_to_write_to(replaced, base, tmp_path, monkeypatch):
+def test_a_saved_model_is_served_without_a_home_to_write_to(
+    replaced, counter, tmp_path, monkeypatch
+):
     cache_of(tmp_path).touch()  # no folder can be made in it
     flags, path, folders = replaced("counter/1")
-    assert (flags["model_name"], folders) == ("counter", {"1": base / "1"})
+    assert (flags["model_name"], folders) == ("counter", {"1": counter / "1"})
     assert not path.is_relative_to(cache_of(tmp_path))
     shutil.rmtree(path)
 

@@ -8,20 +8,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from counter_for_tests import write_counter
 from ports_for_tests import free_port
 
 from tfapp.errors import ExitCode
 
 NOT_STARTED = 255  # as TensorFlow Serving's
-
-
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "counter"
-    folder.mkdir()
-    write_counter(folder, 1)
-    return folder
 
 
 @pytest.fixture
@@ -80,12 +71,12 @@ def refused(result, code, *said):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_meant_is_answered(cli, base, words, code, said):
+def test_what_cannot_be_meant_is_answered(cli, counter, words, code, said):
     Path("empty").mkdir()
     Path("file").touch()
     Path("hollow/1").mkdir(parents=True)
     Path("named").mkdir()
-    shutil.copytree(base / "1", "named/mine")
+    shutil.copytree(counter / "1", "named/mine")
     result = cli("serve", *words)
     refused(result, code, said)
     start = "error: Failed to start server. Error: " if code == NOT_STARTED else "error: "
@@ -105,7 +96,9 @@ def test_what_cannot_be_meant_is_answered(cli, base, words, code, said):
     ],
     ids=["limit", "gzip", "both"],
 )
-def test_options_of_ours_are_not_dropped_before_the_real_server(cli, base, tmp_path, words, named):
+def test_options_of_ours_are_not_dropped_before_the_real_server(
+    cli, counter, tmp_path, words, named
+):
     program = tmp_path / "server"
     program.touch(mode=0o755)
     result = cli("serve", "counter", "--server", program, *words)
@@ -113,7 +106,7 @@ def test_options_of_ours_are_not_dropped_before_the_real_server(cli, base, tmp_p
     refused(result, ExitCode.USAGE, said, "out, or add --server embedded.")
 
 
-def test_options_of_ours_may_come_from_the_environment(cli, base, tmp_path, monkeypatch):
+def test_options_of_ours_may_come_from_the_environment(cli, counter, tmp_path, monkeypatch):
     program = tmp_path / "server"
     program.touch(mode=0o755)
     monkeypatch.setenv("TFAPP_SERVE_REST_BODY_LIMIT_MB", "7")
@@ -137,7 +130,7 @@ def test_the_export_of_a_run_must_be_whole(cli, digits_run, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])
-def test_a_port_in_use_is_named(cli, base, taken, flag):
+def test_a_port_in_use_is_named(cli, counter, taken, flag):
     result = cli("serve", "counter", f"--{flag}={taken}")
     refused(result, NOT_STARTED, f"port {taken} is in use. Choose another with --{flag}.")
 
@@ -152,8 +145,8 @@ def test_a_broken_config_file_is_shown_where_it_is_broken(cli, tmp_path):
     )
 
 
-def test_a_model_that_cannot_be_loaded_makes_the_start_fail(cli, base):
-    (base / "1" / "saved_model.pb").write_bytes(b"nonsense")
+def test_a_model_that_cannot_be_loaded_makes_the_start_fail(cli, counter):
+    (counter / "1" / "saved_model.pb").write_bytes(b"nonsense")
     ports = (f"--port={free_port()}", "--max_num_load_retries=0")
     result = cli("serve", "counter", *ports, f"--rest_api_port={free_port()}")
     refused(result, NOT_STARTED)

@@ -31,14 +31,6 @@ from tfapp.serving.flags import Flags
 from tfapp.serving.server import ModelServer
 
 
-@pytest.fixture
-def base(tmp_path):
-    folder = tmp_path / "counter"
-    folder.mkdir()
-    write_counter(folder, 1)
-    return folder
-
-
 @contextmanager
 def server(folder, *words):
     """Gives the process of `tfapp serve`, which is killed if nobody has ended it."""
@@ -121,7 +113,7 @@ def until(true, seconds=60):
         time.sleep(0.02)
 
 
-def test_versions_change_and_the_server_ends_without_a_request_lost(base, tmp_path):
+def test_versions_change_and_the_server_ends_without_a_request_lost(counter, tmp_path):
     ports = {"rest": free_port(), "grpc": free_port()}
     words = ("counter", "--port", ports["grpc"], f"--rest_api_port={ports['rest']}")
     with server(tmp_path, *words) as process:
@@ -139,7 +131,7 @@ def test_versions_change_and_the_server_ends_without_a_request_lost(base, tmp_pa
             client.start()
         until(lambda: all(len(client.answers) > 5 for client in clients))
         for version in (2, 3):
-            write_counter(base, version)
+            write_counter(counter, version)
             until(lambda version=version: all(c.answers[-1] == [version + 0.5] for c in clients))
         status = get_model_status_pb2.GetModelStatusRequest()
         status.model_spec.name = "counter"
@@ -184,7 +176,7 @@ def test_versions_change_and_the_server_ends_without_a_request_lost(base, tmp_pa
     assert f"Exporting HTTP/REST API at:localhost:{ports['rest']} ..." in err
 
 
-def test_a_second_signal_does_not_wait_for_the_request_under_way(base, tmp_path):
+def test_a_second_signal_does_not_wait_for_the_request_under_way(counter, tmp_path):
     port = free_port()
     words = ("counter", "--port", port, "--rest_api_port=0", "--access_log")
     with server(tmp_path, *words) as process:
@@ -211,7 +203,7 @@ def test_a_second_signal_does_not_wait_for_the_request_under_way(base, tmp_path)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_end_is_clean_though_nobody_reads_the_log_any_more(base, tmp_path, log_format):
+def test_the_end_is_clean_though_nobody_reads_the_log_any_more(counter, tmp_path, log_format):
     words = ("counter", "--port", free_port(), "--rest_api_port=0", f"--log_format={log_format}")
     with server(tmp_path, *words) as process:
         assert process.stdout.readline().startswith("counter version 1 ")
@@ -236,14 +228,14 @@ def test_a_line_that_was_lost_with_the_reader_does_not_change_the_exit_code():
         assert process.wait(60) == ExitCode.DONE
 
 
-def test_a_request_that_takes_too_long_is_ended_by_the_time_limit(base):
+def test_a_request_that_takes_too_long_is_ended_by_the_time_limit(counter):
     port = free_port()
     flags = Flags(
         port=free_port(),
         rest_api_port=port,
         rest_api_timeout_in_ms=200,
         model_name="counter",
-        model_base_path=str(base),
+        model_base_path=str(counter),
     )
     server = ModelServer(flags, configs_of(flags))
     try:

@@ -64,8 +64,19 @@ class Computation(NamedTuple, Generic[T]):
         Raises:
             ServingError: With the code and text of TensorFlow.
         """
+        return self.result_of(lambda: self.servable.compute(self.call, self.arrays, record))
+
+    def result_of(self, run: Callable[[], Sequence[np.ndarray]]) -> T:
+        """Makes the result of what a run gives.
+
+        Args:
+            run: Gives the fetched arrays.
+
+        Raises:
+            ServingError: That of the run, and what was meant; or the arrays are not as they should.
+        """
         try:
-            values = self.servable.compute(self.call, self.arrays, record)
+            values = run()
         except ServingError as error:
             raise self.explain(error) from error
         return self.finish(values)

@@ -27,10 +27,10 @@ from tfapp.serving.pages import DESCRIPTION_PATHS, PATHS, page
 from tfapp.serving.rest_requests import (
     Question,
     Route,
-    content_of,
     describe,
     parse_route,
     plan,
+    quick_content_of,
     read,
     reading,
 )
@@ -185,7 +185,7 @@ class RestApp:
         if not self._options.in_loop or len(request.body) > _SHORT_BYTES or is_zipped(request):
             return False
         began, record = time.perf_counter(), ongoing.record
-        content = content_of(route, request.body, quickly=True)
+        content = quick_content_of(route, request.body)
         if content is None:
             return False
         key = request.path, content.signature

@@ -147,22 +147,38 @@ def reading(body: bytes, seconds: float) -> Iterator[None]:
         _ONE_LARGE.release()
 
 
-def content_of(route: Route, body: bytes, *, quickly: bool = False) -> Content | None:
+def content_of(route: Route, body: bytes) -> Content:
     """Parses the body of a request to predict, classify or regress.
 
     Args:
         route: What is asked for.
         body: Its JSON.
-        quickly: Return None for what takes longer to read, or to refuse.
 
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is not JSON, or no object.
     """
-    numbers = number_inputs(body) if route.action == "predict" and len(body) > _SHORT else None
+    return _numbers(route, body) or _document(parse_object(body))
+
+
+def quick_content_of(route: Route, body: bytes) -> Content | None:
+    """Does what `content_of` does; returns None for what takes longer to read, or to refuse."""
+    numbers = _numbers(route, body)
     if numbers is not None:
-        return Content(numbers.signature or DEFAULT_SIGNATURE, {}, numbers)
-    document = plain_object(body) if quickly else parse_object(body)
-    return None if document is None else Content(signature_name(document), document)
+        return numbers
+    document = plain_object(body)
+    return None if document is None else _document(document)
+
+
+def _numbers(route: Route, body: bytes) -> Content | None:
+    if route.action != "predict" or len(body) <= _SHORT:
+        return None
+    if (numbers := number_inputs(body)) is None:
+        return None
+    return Content(numbers.signature or DEFAULT_SIGNATURE, {}, numbers)
+
+
+def _document(document: dict[str, Any]) -> Content:
+    return Content(signature_name(document), document)
 
 
 def read(route: Route, body: bytes, content: Content | None = None) -> Question:
@@ -171,13 +187,12 @@ def read(route: Route, body: bytes, content: Content | None = None) -> Question:
     Args:
         route: What is asked for.
         body: Its JSON.
-        content: What `content_of` made of it, if that was asked.
+        content: What was made of it, if that was asked.
 
     Raises:
         ServingError: `INVALID_ARGUMENT`: it is not JSON, or not what such a request holds.
     """
     content = content or content_of(route, body)
-    assert content is not None
     examples = None if route.action == "predict" else parse_examples(content.document)
     return Question(route, body, content, examples)
 

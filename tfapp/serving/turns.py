@@ -18,7 +18,6 @@ from tfapp.serving.calls import AtOnce
 from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
-from tfapp.serving.status import ServingError
 
 # Takes the result of a computation, or the error it ended with.
 Done = Callable[[Any], None]
@@ -87,20 +86,13 @@ class Turns:
 
 def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: Done) -> None:
     try:
-        result = computation.finish(_explained(computation, values))
+        result = computation.result_of(values)
     except Exception as error:  # each request is told of its own
         result = error
     try:
         done(result)
     except Exception:  # the others of the turn are to be told, too
         log.exception("a request to %s was not answered", computation.servable.name)
-
-
-def _explained(computation: Computation[Any], values: Callable[[], Arrays]) -> Arrays:
-    try:
-        return values()
-    except ServingError as error:
-        raise computation.explain(error) from error
 
 
 def _given(values: Arrays | Exception) -> Arrays:
