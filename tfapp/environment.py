@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfapp.cores import usable_cores
+
 PACKAGES = (
     "tfapp",
     "tensorflow",
@@ -59,9 +61,7 @@ def read_environment(devices: Sequence[str] = ()) -> Environment:
     return Environment(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpus=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cpus=usable_cores(),
         memory_mb=_memory_mb(),
         packages={name: _version(name) for name in PACKAGES},
         devices=tuple(devices),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfapp.cores import usable_cores
 from tfapp.serving.batching import Batching, BatchScheduler
 from tfapp.serving.batching_options import BatchingOptions, read_batching
 from tfapp.serving.calls import Call
@@ -363,7 +363,7 @@ def test_a_file_is_read_with_the_defaults_of_tensorflow(tmp_path):
     file = tmp_path / "batching.config"
     file.write_text("")
     assert read_batching(file, flag="--x") == BatchingOptions()
-    assert BatchingOptions().threads == os.cpu_count()
+    assert BatchingOptions().threads == usable_cores()
     file.write_text(
         "max_batch_size { value: 32 } batch_timeout_micros: { value: 1500 },"
         " num_batch_threads { value: 3 } thread_pool_name { value: 'mine' }"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
+from tfapp.cores import usable_cores
 from tfapp.errors import ExitCode, UsageError
 from tfapp.serving.flags import (
     Flags,
@@ -22,7 +22,7 @@ from tfapp.serving.flags import (
     typed_flags,
 )
 
-CPUS = os.cpu_count()
+CPUS = usable_cores()
 # TensorFlow Serving's own, from its `model_servers/main.cc`.
 DEFAULTS = {
     "port": 8500,

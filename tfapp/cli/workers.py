@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfapp.cli.console import say
+from tfapp.cores import usable_cores
 from tfapp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _supervise(count: int, run: Run, begin: Sequence[str], again: Sequence[str])
     from tfapp.training.workers import supervise
 
     quiet = "--quiet" in begin
-    if (cores := _count_cores()) < count:
+    if (cores := usable_cores()) < count:
         say(
             f"note: {count} workers share {cores} cores, so they are no faster than {cores}",
             quiet=quiet,
@@ -151,7 +152,3 @@ def _as_toml(value: object) -> str:
     import tomli_w
 
     return tomli_w.dumps({"value": value}).partition("=")[2].strip()
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,13 +10,13 @@ allowed_batch_sizes: 128
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tfapp.cores import usable_cores
 from tfapp.serving.status import Code, ServingError
 from tfapp.serving.text_protos import new_message, read_text_proto
 
@@ -47,7 +47,7 @@ class BatchingOptions:
     max_batch_size: int = 1000
     timeout_seconds: float = 0.0
     max_enqueued_batches: int = 10
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    threads: int = field(default_factory=usable_cores)
     pool_name: str = "batch_threads"
     allowed_sizes: tuple[int, ...] = ()
     pad: bool = False

@@ -8,7 +8,6 @@ itself: to wait for one another would take its threads longer.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Hashable, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfapp.cores import usable_cores
 from tfapp.serving.calls import AtOnce, Call
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
@@ -58,7 +58,7 @@ class Combiner:
     ) -> None:
         self._model = model
         self._observer = observer or Observer()
-        self._at_once = at_once or os.cpu_count() or 1
+        self._at_once = at_once or usable_cores()
         self._quick_seconds = quick_seconds
         # What the last request of a call took, and the less of it and the one before.
         self._seconds: dict[Call, tuple[float, float]] = {}

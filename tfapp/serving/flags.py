@@ -6,17 +6,17 @@ Source: TensorFlow Serving, `model_servers/main.cc`.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from tfapp.cores import usable_cores
 from tfapp.errors import ExitCode, TfappError, UsageError, did_you_mean
 from tfapp.serving.status import Code
 
-_THREADS = 4 * (os.cpu_count() or 1)
+_THREADS = 4 * usable_cores()
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
+from tfapp.cores import usable_cores
+
 # As many as `tfapp serve` has by default.
-_THREADS = 4 * (os.cpu_count() or 1)
+_THREADS = 4 * usable_cores()
 
 
 class Echo(grpc.GenericRpcHandler):
