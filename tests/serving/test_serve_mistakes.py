@@ -60,6 +60,8 @@ def refused(result, code, *said):
         (("-x",), ExitCode.USAGE, "no flag -x. "),
         (("--rest_body_limt_mb=1",), ExitCode.USAGE, "Did you mean '--rest_body_limit_mb'?"),
         (("--rest_body_limit_mb=-1",), ExitCode.USAGE, "-1 is not in the range x>=0."),
+        (("--rest_busy_poll_us=-1",), ExitCode.USAGE, "-1 is not in the range 0<=x<=100000."),
+        (("--rest_busy_pol_us=1",), ExitCode.USAGE, "Did you mean '--rest_busy_poll_us'?"),
         (("counter", "--grpc_socket_path=no/s"), NOT_STARTED, "there is no folder no for the"),
         (("counter", "--port=70000"), ExitCode.USAGE, "a port from 1 to 65535, or 0 for none"),
         (
@@ -88,13 +90,14 @@ def test_what_cannot_be_meant_is_answered(cli, counter, words, code, said):
     [
         (["--rest_body_limit_mb=1"], "--rest_body_limit_mb is an option"),
         (["--rest-gzip-answers"], "--rest_gzip_answers is an option"),
+        (["--rest_busy_poll_us=0"], "--rest_busy_poll_us is an option"),
         # Even where it says what is the default anyway.
         (
             ["--rest_gzip_answers", "--rest_body_limit_mb", "512"],
             "--rest_body_limit_mb, --rest_gzip_answers are options",
         ),
     ],
-    ids=["limit", "gzip", "both"],
+    ids=["limit", "gzip", "poll", "both"],
 )
 def test_options_of_ours_are_not_dropped_before_the_real_server(
     cli, counter, tmp_path, words, named

@@ -14,9 +14,12 @@ class ServerOptions:
         body_limit: Bytes of the largest body by REST; None for any.
         gzip_answers: Compress answers by REST for clients who accept it.
         adaptive_batching: Compute requests together where that changes nothing but last digits.
+        busy_poll_seconds: How long REST looks for the next request before it sleeps, where requests
+            follow one another; 0 for never.
     """
 
     rest_tls: bool = False
     body_limit: int | None = 512 * 2**20
     gzip_answers: bool = False
     adaptive_batching: bool = True
+    busy_poll_seconds: float = 200e-6

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfapp.cores import usable_cores
+from tfapp.serving.busy_polling import BusyPolling
 from tfapp.serving.compression import compressed, inflate, is_worth_it, is_zipped
 from tfapp.serving.description_pages import DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
@@ -86,16 +87,19 @@ class RestOptions:
         pages: Further pages by their paths.
         gzip: Compress answers for clients who accept it.
         scheme: How clients reach the server: `http` or `https`.
+        busy_poll_seconds: How long the event loop looks for the next request before it sleeps,
+            where requests follow one another; 0 for never.
     """
 
     timeout_ms: int = 30_000
     cors: bool = False
-    threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    threads: int = field(default_factory=lambda: 4 * usable_cores())
     check_method: bool = False
     in_loop: bool = True
     pages: Mapping[str, Page] = field(default_factory=dict)
     gzip: bool = False
     scheme: str = "http"
+    busy_poll_seconds: float = 0.0
 
 
 class RestApp:
@@ -121,6 +125,7 @@ class RestApp:
         self._options = options or RestOptions()
         self._observer = observer or Observer()
         self._turns = Turns(self._observer)
+        self._polling = BusyPolling(self._options.busy_poll_seconds)
         self._headers = _JSON + (_CORS if self._options.cors else ())
         self._threads = ThreadPoolExecutor(self._options.threads, thread_name_prefix="tfapp-rest")
         self._compressing = ThreadPoolExecutor(thread_name_prefix="tfapp-gzip")
@@ -185,6 +190,7 @@ class RestApp:
         if not self._options.in_loop or len(request.body) > _SHORT_BYTES or is_zipped(request):
             return False
         began, record = time.perf_counter(), ongoing.record
+        self._polling.arrived()
         content = quick_content_of(route, request.body)
         if content is None:
             return False
@@ -207,6 +213,7 @@ class RestApp:
             share = record.rows / (record.batch_rows or 1)
             self._remember(key, seconds + record.run_seconds * share)
             ongoing.done(result)
+            self._polling.answered()
 
         self._turns.add(computation, record, done)
         return True

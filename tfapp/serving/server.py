@@ -162,6 +162,7 @@ class ModelServer:
             pages=self._pages(),
             gzip=options.gzip_answers,
             scheme="https" if encrypted else "http",
+            busy_poll_seconds=options.busy_poll_seconds,
         )
         app = RestApp(self.models, options=rest, observer=self.observer)
         server = HttpServer(
