@@ -45,6 +45,8 @@ METRICS = {
     ":tensorflow:serving:batching_session:processed_batch_size_sum": set(),
     ":tensorflow:serving:batching_session:processed_batch_size_count": set(),
     ":tensorflow:cc:saved_model:load_attempt_count": {"model_path", "status"},
+    # Prometheus gives all of a server's the label `instance`.
+    ":tfapp:serving:versions": {"model_name", "state", "instance"},
     "up": {"job", "instance"},
 }
 
