@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from http_for_tests import Client, Echo, ending, request, serving
 
 from tfapp.serving.http1 import HttpLimits
+from tfapp.serving.http_connection import Connection
 
 POST = request("/c", "Content-Length: 4", method="POST")
 LONGER_THAN_IDLE = 1.0  # connections without a request are kept for half a second
@@ -51,3 +53,28 @@ def test_who_does_not_come_to_an_end_is_not_waited_for_longer_than_usual():
         with ending(server, port, 60):
             assert client.read()[0] == 408
             assert client.ends()
+
+
+def test_what_is_wrong_with_one_connection_does_not_end_the_others(monkeypatch, caplog):
+    seen: list[Connection] = []
+    as_ever = Connection.close_if_idle
+
+    def fail_for_one(connection: Connection) -> None:
+        seen.append(connection)
+        if connection is seen[0]:
+            raise LookupError("this one")
+        as_ever(connection)
+
+    monkeypatch.setattr(Connection, "close_if_idle", fail_for_one)
+    echo = Echo()
+    with serving(echo) as (server, port), Client(port) as owed, Client(port) as idle:
+        assert idle.ask(request("/x"))[0] == 200
+        owed.sendall(request("/later"))
+        closing = threading.Thread(target=server.close, args=(time.monotonic() + 4,))
+        closing.start()
+        time.sleep(LONGER_THAN_IDLE)
+        echo.go_on.set()
+        assert owed.read()[2] == b"GET /later"
+        closing.join(10)
+        assert not server.is_alive()
+    assert "LookupError: this one" in caplog.text

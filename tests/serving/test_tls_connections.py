@@ -100,6 +100,28 @@ def test_the_end_does_not_wait_for_clients_that_do_not_say_farewell(server_tls, 
         assert time.monotonic() - began < 25, "asyncio's own patience is 30 s"
 
 
+def test_a_connection_may_be_looked_at_just_when_it_is_lost(server_tls, trust, monkeypatch, caplog):
+    """Its transport has no socket for a turn of the loop: here it is looked at in each of them."""
+    monkeypatch.setattr("tfapp.serving.http_server._LOOK_SECONDS", 0.0)
+    echo = Echo()
+    with serving(echo, tls=server_tls) as (server, port), Encrypted(port, trust) as owed:
+        idle = [Encrypted(port, trust) for _ in range(10)]
+        for client in idle:
+            assert client.ask(request("/x"))[0] == 200
+        owed.sendall(request("/later"))
+        assert settled(echo.asked) == 11
+        with ending(server, port):
+            end = time.monotonic() + 20
+            while server.open_connections() > 1:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            echo.go_on.set()
+            assert owed.read()[2] == b"GET /later"
+        for client in idle:
+            client.socket.close()
+    assert not caplog.records
+
+
 def test_who_does_not_shake_hands_counts_as_a_connection(server_tls, trust):
     limits = HttpLimits(connections=5, handshake_seconds=60)
     with serving(Echo(), limits, server_tls) as (server, port):

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tfapp.serving.http1 import Handler, HttpLimits
-from tfapp.serving.http_connections import TOO_MANY, Connection, Connections
+from tfapp.serving.http_connection import TOO_MANY, Connection
+from tfapp.serving.http_connections import Connections
 from tfapp.serving.http_entrance import Entrance, HandedOver
 
 log = logging.getLogger(__name__)

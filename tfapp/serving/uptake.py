@@ -47,9 +47,14 @@ class Uptake:
         return self.complete and _SYSTEM_TELLS
 
 
-def _arrived(connection: socket.socket) -> tuple[int, int]:
-    """Returns how much has arrived at the other end, and how much the system still keeps."""
-    if sys.platform != "linux":
+def _arrived(connection: socket.socket | None) -> tuple[int, int]:
+    """Returns how much has arrived at the other end, and how much the system still keeps.
+
+    Args:
+        connection: None if it is lost: with TLS the transport tells of that a turn of the loop
+            before its protocol hears of it.
+    """
+    if sys.platform != "linux" or connection is None:
         return 0, 0
     import fcntl
     import termios
@@ -57,7 +62,7 @@ def _arrived(connection: socket.socket) -> tuple[int, int]:
     try:
         told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED_AT + 8)
         kept = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
+    except (OSError, ValueError):  # it was closed meanwhile
         return 0, 0
     if len(told) < _ACKNOWLEDGED_AT + 8:
         return 0, struct.unpack("i", kept)[0]
