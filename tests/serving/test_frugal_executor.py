@@ -63,6 +63,25 @@ def test_tasks_that_wait_do_not_keep_others_from_running() -> None:
         assert all(task.result(_LONG) for task in tasks)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_while_the_few_wait_others_do_not_have_to_be_called_for_each_task(at_once: bool) -> None:
+    executor = FrugalExecutor(8, patience_seconds=0.5, thread_name_prefix="frugal")
+    go = threading.Event()
+    blocked = _blocked(executor, 2, go)
+    end = time.monotonic() + _LONG  # to call for each of them takes longer
+    if at_once:
+        _names(executor, 200, seconds=0.0)
+    else:
+        for _ in range(200):
+            executor.submit(int).result(end - time.monotonic())
+    assert time.monotonic() < end
+    go.set()
+    assert all(task.result(_LONG) for task in blocked)
+    # And then they leave it to the few again.
+    names = [name for _ in range(50) for name in _names(executor, 1, seconds=0.0)]
+    assert set(names[10:]) <= {"frugal_0", "frugal_1"}
+
+
 def test_tasks_that_came_before_any_was_taken_do_not_wait_for_one_another() -> None:
     executor = FrugalExecutor(4)
     _names(executor, 20, seconds=0.001)  # its threads are there
