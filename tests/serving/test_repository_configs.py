@@ -106,6 +106,45 @@ def test_a_config_with_a_wrong_path_can_be_put_right_while_somebody_waits_for_it
         assert served(models) == 1
 
 
+def test_who_asks_again_for_models_that_are_still_loading_waits_for_them(
+    loader, model_folder, tmp_path
+):
+    add(tmp_path / "n", 7)
+    loader.gates[7] = threading.Event()
+    config = config_of(m=model_folder, n=tmp_path / "n")
+    with repository(loader) as models:
+        models.reload(config_of(m=model_folder))
+        models.reload(config, stopped=lambda: True)  # its client has given up
+        answered = threading.Event()
+        again = threading.Thread(target=lambda: (models.reload(config), answered.set()))
+        again.start()
+        assert not answered.wait(0.3)
+        loader.gates[7].set()
+        assert answered.wait(10)
+        assert states(models, "n") == {7: State.AVAILABLE}
+        models.reload(config)
+
+
+def test_who_asks_again_for_a_model_that_has_failed_meanwhile_is_told_once(
+    loader, model_folder, tmp_path
+):
+    add(tmp_path / "n", 7, bad=True)
+    loader.gates[7] = threading.Event()
+    config = config_of(m=model_folder, n=tmp_path / "n")
+    text = (
+        "1 model(s) did not become available: {{{name: n version: 7} due to error: DATA_LOSS: 7 is"
+        " damaged}, }"
+    )
+    with repository(loader) as models:
+        models.reload(config_of(m=model_folder))
+        models.reload(config, stopped=lambda: True)
+        loader.gates[7].set()
+        refused(Code.UNKNOWN, text, models.reload, config)
+        models.reload(config)
+        models.reload(config_of(m=model_folder))
+        refused(Code.UNKNOWN, text, models.reload, config)
+
+
 def test_a_config_that_is_refused_disturbs_nobody_who_waits(loader, model_folder, tmp_path):
     with repository(loader) as models:
         models.reload(config_of(m=model_folder))

@@ -87,7 +87,9 @@ class Repository:
         self._scanning = threading.Lock()
         self._closed = threading.Event()
         self._first: frozenset[str] = frozenset()  # the models that were to be served at first
+        # Both with the lock of `_loading`.
         self._changes = 0  # of the models that are to be served
+        self._new: frozenset[str] = frozenset()  # models that nobody has been told the end of
         self._poller = threading.Thread(target=self._poll_until_closed, name="tfapp-poll")
         self._poller.daemon = True
 
@@ -194,7 +196,8 @@ class Repository:
     ) -> None:
         """Serves these models and no others; returns when each new one has a version that answers.
 
-        While it waits, others may be given: then it waits no more.
+        New is also one that was given before if nobody has been told yet whether it answers: who
+        gave up waiting may ask again. While it waits, others may be given: then it waits no more.
 
         Args:
             configs: The models.
@@ -223,12 +226,15 @@ class Repository:
             labels = {name: self._checked_labels(config) for name, config in given.items()}
             with self._scanning:
                 self._first = self._first if before else frozenset(given)
-                self._changes += given != before
                 self._configs, self._labels = given, labels
+                with self._loading.changed:
+                    self._changes += given != before
+                    self._new = self._new & given.keys() | (given.keys() - before.keys())
+                    new = [name for name in given if name in self._new]
                 for name in before.keys() - given.keys():
                     self._loading.want(name, {})
             self._begin_polling()
-            return [name for name in given if name not in before], self._changes
+            return new, self._changes
 
     def poll(self) -> None:
         """Looks into the folders of all models and begins to load and unload what has changed."""
@@ -262,9 +268,10 @@ class Repository:
         return version_hint(name, versions)
 
     def _label_hint(self, spec: ModelSpec) -> str:
-        if spec.name not in self.names():
-            return names_hint("Models", spec.name, self.names())
-        return names_hint(f"Labels of {spec.name}", spec.label or "", self._labels[spec.name])
+        labels = self._labels  # another config may come at any time
+        if spec.name not in labels:
+            return names_hint("Models", spec.name, list(labels))
+        return names_hint(f"Labels of {spec.name}", spec.label or "", labels[spec.name])
 
     def _number(self, spec: ModelSpec) -> int | None:
         if not spec.name:
@@ -362,6 +369,7 @@ class Repository:
                 if self._closed.is_set():
                     raise ServingError(Code.UNAVAILABLE, "The server is being closed.")
                 self._loading.changed.wait(_LOOK_SECONDS)
+            self._new -= set(names)
             failed = [
                 f"{{{{name: {name} version: {version.number}}} due to error:"
                 f" {version.error.code.name}: {version.error}}}, "
