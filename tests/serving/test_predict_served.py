@@ -165,6 +165,35 @@ def test_columns_are_found_by_name_and_texts_are_sent_as_they_are(flowers, tmp_p
             predict_rows(model, [{"length_cm": "long", "colour": "red"}])
 
 
+def test_a_table_of_numbers_is_not_taken_by_the_places_of_its_columns(cli, tmp_path):
+    config = load_config(overrides={"data.source": "iris", "train.epochs": 1})
+    run = train_model(config, runs=tmp_path / "runs").path
+    exported = export_run(run, tmp_path / "iris")
+    info = load_model(run).info
+    features = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 2.7, 4.9, 1.8]], np.float32)
+    ordered = [column.name for column in info.columns]
+    lines = [",".join(map(str, row[::-1])) for row in features.tolist()]
+    (tmp_path / "reversed.csv").write_text("\n".join([",".join(ordered[::-1]), *lines]))
+    (tmp_path / "rows.json").write_text(json.dumps(features.tolist()))
+    np.savez(tmp_path / "rows.npz", x=features)
+    expected = predict_rows(run, features.tolist()).probabilities
+    for model in (run, exported.path):
+        found = predict(model, [tmp_path / "reversed.csv"]).probabilities
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    with serving(exported.path.parent) as urls:
+        for url in urls:
+            refused = cli("predict", url, "reversed.csv")
+            assert (refused.code, refused.out) == (ExitCode.USAGE, "")
+            assert refused.err == (
+                "error: reversed.csv: the model takes 4 numbers, and the server does not tell which"
+                " column comes first; give an .npz or a .json with rows as lists in the order of"
+                " the model, or name its run or SavedModel instead of the URL.\n"
+            )
+            for name in ("rows.json", "rows.npz"):
+                found = predict(url, [tmp_path / name]).probabilities
+                np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_a_number_is_predicted_with_the_true_one_beside(tmp_path):
     table = tmp_path / "line.csv"
     table.write_text("x,label\n" + "\n".join(f"{x},{2 * x + 1.5}" for x in range(60)))

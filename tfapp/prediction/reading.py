@@ -59,6 +59,25 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class ArrayReading(Reading):
+    """Reads examples for a model that is known by its one input alone, an array.
+
+    A server does not tell what the columns are called, so those of a table could be taken in the
+    order of the file only, which need not be that of the model.
+    """
+
+    def _examples(self, path: Path) -> Array:
+        shape = self.info.feature_shape
+        if path.suffix.lower() == ".csv" and len(shape) == 1 and shape[0] > 1:
+            raise DataError(
+                f"{path}: the model takes {shape[0]} numbers, and the server does not tell which"
+                " column comes first; give an .npz or a .json with rows as lists in the order of"
+                " the model, or name its run or SavedModel instead of the URL."
+            )
+        return super()._examples(path)
+
+
+@dataclass(frozen=True)
 class InputReading(Reading):
     """Reads tables for a model that is known by its named inputs alone, one for each column.
 

@@ -16,7 +16,7 @@ import numpy as np
 from tfapp.data.splits import Column, DataInfo
 from tfapp.errors import DataError
 from tfapp.prediction.model import Model
-from tfapp.prediction.reading import Array, InputReading, Reading
+from tfapp.prediction.reading import Array, ArrayReading, InputReading, Reading
 from tfapp.serving.client import NotServed, ServedModel, SignatureInfo, Unreachable, connect
 from tfapp.serving.status import Code, ServingError
 
@@ -104,7 +104,7 @@ def _reading(
         )
     raw = dtype if dtype in ("uint8", "float32") else "float64"
     sizes = tuple(size for size in shape[1:] if size is not None)
-    return Reading(_info(url, sizes, raw, None)), lambda features: {name: features}
+    return ArrayReading(_info(url, sizes, raw, None)), lambda features: {name: features}
 
 
 def _info(
