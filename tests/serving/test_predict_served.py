@@ -13,6 +13,7 @@ import tensorflow as tf
 from ports_for_tests import free_port
 
 from tfapp.config import load_config
+from tfapp.data.columns import input_names
 from tfapp.errors import DataError, ExitCode, UsageError
 from tfapp.export.saved_model import export_run
 from tfapp.prediction import load_model, predict, predict_rows
@@ -163,6 +164,71 @@ def test_columns_are_found_by_name_and_texts_are_sent_as_they_are(flowers, tmp_p
             predict_rows(model, [{"length": 1, "colour": "red"}])
         with pytest.raises(DataError, match="column 'length_cm': expected a number, found 'long'"):
             predict_rows(model, [{"length_cm": "long", "colour": "red"}])
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    """A model of a table whose columns share a name once it is that of an input."""
+    folder = tmp_path_factory.mktemp("priced")
+    table = folder / "priced.csv"
+    lines = [f"{3 * n},{n},{'red' if n % 2 else 'blue'}" for n in range(60)]
+    table.write_text("price ($),price,colour\n" + "\n".join(lines))
+    overrides = {"data.source": str(table), "data.label": "price ($)", "train.epochs": 1}
+    run = train_model(load_config(overrides=overrides), runs=folder / "runs").path
+    return run, export_run(run, folder / "priced").path
+
+
+def test_a_column_that_the_model_does_not_have_is_never_taken_for_one_that_it_has(
+    priced, cli, tmp_path
+):
+    run, exported = priced
+    rows = [{"price": 7, "colour": "red"}, {"price": 8.5, "colour": "blue"}]
+    expected = [p.value for p in predict_rows(run, rows).predictions]
+    beside = [{"Price": 1, "weight (kg)": 2, **row, "price_2": 3} for row in rows]
+    (tmp_path / "two.csv").write_text("price ($),price,colour\n21,7,red\n")
+    (tmp_path / "back.csv").write_text("price,colour,price ($)\n7,red,21\n")
+    (tmp_path / "other.csv").write_text("price $,price ($),colour\n21,7,red\n")
+    (tmp_path / "one.csv").write_text("colour,price ($)\nred,7\nblue,8.5\n")
+    with serving(exported.parent) as urls:
+        for url in urls:
+            for given in (rows, beside):
+                found = [p.value for p in predict_rows(url, given).predictions]
+                np.testing.assert_allclose(found, expected, rtol=1e-5)
+            found = [p.value for p in predict(url, [tmp_path / "one.csv"]).predictions]
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+        for name, first, second in (
+            ("two.csv", "price ($)", "price"),
+            ("back.csv", "price", "price ($)"),
+            ("other.csv", "price $", "price ($)"),
+        ):
+            refused = cli("predict", urls[0], name)
+            assert (refused.code, refused.out) == (ExitCode.USAGE, "")
+            assert refused.err == (
+                f"error: {name}, row 1: the columns {first!r} and {second!r} may both be the input"
+                " 'price'; leave out what is none of the inputs colour, price, or rename columns"
+                " to these.\n"
+            )
+
+
+def test_a_column_with_the_very_name_of_an_input_is_that_input(tmp_path):
+    table = tmp_path / "sides.csv"
+    lines = [f"{n},{n % 7},{'red' if n % 2 else 'blue'},{n + n % 7}" for n in range(60)]
+    table.write_text("side a,side-a,colour,label\n" + "\n".join(lines))
+    run = train_model(
+        load_config(overrides={"data.source": str(table), "train.epochs": 1}),
+        runs=tmp_path / "runs",
+    ).path
+    exported = export_run(run, tmp_path / "sides")
+    ours = {"side a": 5, "side-a": 2, "colour": "red"}
+    names = input_names(load_model(run).info.columns)  # side_a and another
+    theirs = dict(reversed(list(zip(names, ours.values(), strict=True))))
+    expected = predict_rows(run, [ours]).predictions[0].value
+    with serving(exported.path.parent) as urls:
+        for url in urls:
+            found = predict_rows(url, [theirs]).predictions[0].value
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+            with pytest.raises(DataError, match="'side a' and 'side-a' may both be the input"):
+                predict_rows(url, [ours])
 
 
 def test_a_table_of_numbers_is_not_taken_by_the_places_of_its_columns(cli, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,9 @@ class ArrayReading(Reading):
 class InputReading(Reading):
     """Reads tables for a model that is known by its named inputs alone, one for each column.
 
-    A server does not tell their order, so rows are objects; columns are found by the name that
-    they have in the table or by that of the input.
+    A server does not tell their order, so rows are objects; a column is that of an input if it has
+    the name of the input, or one that becomes it in an export. If two are, neither is taken: which
+    of them the model was trained on is not known.
     """
 
     def rows(self, rows: Sequence[Any], where: str) -> Array:
@@ -95,7 +96,9 @@ class InputReading(Reading):
                 f"{where}, row {wrong[0]}: the server does not tell the order of its inputs; give"
                 f" an object with the keys {', '.join(columns)}."
             )
-        return encode_rows([_by_input(row) for row in rows], self.info, where)
+        inputs = dict.fromkeys(columns)  # a list is searched slowly
+        named = [_by_input(row, inputs, f"{where}, row {n}") for n, row in enumerate(rows, 1)]
+        return encode_rows(named, self.info, where)
 
     def _examples(self, path: Path) -> Array:
         if path.suffix.lower() != ".csv":
@@ -109,9 +112,26 @@ class InputReading(Reading):
         return self.rows([dict(zip(table.header, row, strict=True)) for row in cells], str(path))
 
 
-def _by_input(row: Mapping[Any, Any]) -> dict[str, Any]:
-    names = input_names([Column(str(key)) for key in row])
-    return dict(zip(names, row.values(), strict=True))
+def _by_input(row: Mapping[Any, Any], inputs: Collection[str], where: str) -> dict[str, Any]:
+    """Returns the values of a row by input, and those that are of no input as they are called.
+
+    Each column is looked at by itself: next to others, `input_names` would give it another name,
+    and give its own to one that the model does not have.
+    """
+    origins: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for column, value in ((str(key), value) for key, value in row.items()):
+        name = column if column in inputs else input_names([Column(column)])[0]
+        if name not in inputs:
+            name = column
+        elif name in origins:
+            raise DataError(
+                f"{where}: the columns {origins[name]!r} and {column!r} may both be the input"
+                f" {name!r}; leave out what is none of the inputs {', '.join(inputs)}, or rename"
+                " columns to these."
+            )
+        origins[name], values[name] = column, value
+    return values
 
 
 def parse_rows(text: str, where: str) -> list[Any]:
