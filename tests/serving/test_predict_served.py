@@ -260,6 +260,34 @@ def test_a_table_of_numbers_is_not_taken_by_the_places_of_its_columns(cli, tmp_p
                 np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_images_of_any_size_are_resized_as_a_run_resizes_them(tmp_path):
+    generator = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 100)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n in range(12):
+            pixels = generator.integers(low, low + 156, (9 + n, 20 - n, 3), dtype=np.uint8)
+            file = tmp_path / "photos" / name / f"{n}.png"
+            file.write_bytes(tf.io.encode_png(pixels).numpy())
+    overrides = {
+        "data.source": str(tmp_path / "photos"),
+        "data.image_size": [6, 8],
+        "train.epochs": 1,
+    }
+    run = train_model(load_config(overrides=overrides), runs=tmp_path / "runs").path
+    exported = export_run(run, tmp_path / "photos-mlp")
+    small, grey = tmp_path / "small.png", tmp_path / "grey.jpg"
+    small.write_bytes(tf.io.encode_png(pixels[:6, :8]).numpy())
+    grey.write_bytes(tf.io.encode_jpeg(pixels[:3, :5, :1]).numpy())
+    images = [*sorted((tmp_path / "photos").rglob("*.png")), small, grey]
+    expected = predict(run, images)
+    np.testing.assert_array_equal(expected.features[-2], pixels[:6, :8])
+    with serving(exported.path.parent) as urls:
+        for url in urls:
+            found = predict(url, images)
+            np.testing.assert_array_equal(found.features, expected.features)
+            np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+
+
 def test_a_number_is_predicted_with_the_true_one_beside(tmp_path):
     table = tmp_path / "line.csv"
     table.write_text("x,label\n" + "\n".join(f"{x},{2 * x + 1.5}" for x in range(60)))

@@ -25,7 +25,7 @@ class Reading:
 
     Attributes:
         info: What it was trained on.
-        image_size: What images are resized to, if its config says so.
+        image_size: What images are resized to: as its config says, or as a server demands.
     """
 
     info: DataInfo

@@ -104,7 +104,9 @@ def _reading(
         )
     raw = dtype if dtype in ("uint8", "float32") else "float64"
     sizes = tuple(size for size in shape[1:] if size is not None)
-    return ArrayReading(_info(url, sizes, raw, None)), lambda features: {name: features}
+    # Whether its images were resized is not told; those of its size stay as they are.
+    resized = (sizes[0], sizes[1]) if len(sizes) == 3 else None
+    return ArrayReading(_info(url, sizes, raw, None), resized), lambda features: {name: features}
 
 
 def _info(
