@@ -231,6 +231,22 @@ def test_a_column_with_the_very_name_of_an_input_is_that_input(tmp_path):
                 predict_rows(url, [ours])
 
 
+def test_an_input_called_label_is_not_shown_as_the_true_answer(tmp_path):
+    table = tmp_path / "wines.csv"
+    lines = [f"{n % 5},{'red' if n % 2 else 'white'},{3 * n}" for n in range(60)]
+    table.write_text("label,colour,price\n" + "\n".join(lines))
+    overrides = {"data.source": str(table), "data.label": "price", "train.epochs": 1}
+    run = train_model(load_config(overrides=overrides), runs=tmp_path / "runs").path
+    exported = export_run(run, tmp_path / "wines")
+    expected = predict(run, [table]).predictions
+    assert [p.true for p in expected] == [3.0 * n for n in range(60)]
+    with serving(exported.path.parent) as urls:
+        for url in urls:
+            found = predict(url, [table]).predictions
+            np.testing.assert_allclose([p.value for p in found], [p.value for p in expected], 1e-4)
+            assert [p.true for p in found] == [None] * 60
+
+
 def test_a_table_of_numbers_is_not_taken_by_the_places_of_its_columns(cli, tmp_path):
     config = load_config(overrides={"data.source": "iris", "train.epochs": 1})
     run = train_model(config, runs=tmp_path / "runs").path

@@ -49,8 +49,10 @@ def _array(path: Path, label: str | None) -> npt.NDArray[Any] | None:
 
 
 def _column(path: Path, info: DataInfo) -> list[str] | None:
-    cells = read_table(path).cells
-    return cells.get(info.label or "label")
+    name = info.label or "label"
+    if any(column.name == name for column in info.columns or ()):
+        return None  # an input of a served model, which does not tell what the labels are called
+    return read_table(path).cells.get(name)
 
 
 def _settle(value: Any, info: DataInfo) -> Any:
