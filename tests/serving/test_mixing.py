@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import math
 import threading
 import time
@@ -59,8 +58,9 @@ def in_turns(turns: Turns, computations, *, rounds: int = 1):
             futures = [loop.create_future() for _ in computations]
             records = [RequestRecord("REST", "predict") for _ in computations]
             for computation, record, future in zip(computations, records, futures, strict=True):
-                turns.add(computation, record, future.set_result)
-            results = await asyncio.gather(*futures)
+                turns.add(computation, record, lambda *told, to=future: to.set_result(told))
+            answers = await asyncio.gather(*futures)
+            results = [result for result, seconds in answers if seconds > 0.0]
             await asyncio.sleep(0)
         return results, records
 
@@ -91,7 +91,10 @@ def test_of_requests_that_wait_together_those_that_are_late_are_not_computed():
         turns, told = Turns(model), {}
         for number in range(4):
             record = RequestRecord("REST", "predict", deadline=0.0 if number == 2 else math.inf)
-            done = functools.partial(told.__setitem__, number)
+
+            def done(result, seconds, number=number) -> None:
+                told[number] = result
+
             turns.add(model.computation([[float(number)]]), record, done)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -106,13 +109,16 @@ def test_of_requests_that_wait_together_those_that_are_late_are_not_computed():
 def test_who_cannot_be_answered_keeps_nobody_else_from_it(caplog):
     model, told = Model(), []
 
-    def fail(result) -> None:
+    def fail(result, seconds) -> None:
         raise BrokenPipeError("this one")
+
+    def hear(result, seconds) -> None:
+        told.append(result)
 
     async def ask() -> None:
         turns = Turns(model)
         for number in range(4):
-            done = fail if number == 2 else told.append
+            done = fail if number == 2 else hear
             turns.add(model.computation([[float(number)]]), RequestRecord("REST", ""), done)
         await asyncio.sleep(0)
         await asyncio.sleep(0)

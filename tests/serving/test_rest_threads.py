@@ -17,6 +17,7 @@ import pytest
 from rest_for_tests import HALF, Kept, ask, load_models, send
 
 from tfapp.serving.http1 import HttpRequest
+from tfapp.serving.json_answers import predictions_json
 from tfapp.serving.models import ModelSpec, State, VersionStatus
 from tfapp.serving.rest import RestApp, RestOptions
 from tfapp.serving.servable import Servable
@@ -152,6 +153,24 @@ def test_what_is_slow_now_and_then_leaves_the_loop(models, monkeypatch):
         body = {"instances": [[2.0 if number % 10 == 9 else 1.0]]}
         assert ask(app, "POST", f"{HALF}:predict", body).status == 200
     # The first is an accident, the second is not.
+    assert sum(slow_ones) <= 2
+    assert len(slow_ones) == 20
+
+
+def test_an_answer_that_is_long_to_write_leaves_the_loop(models, monkeypatch):
+    loop, slow_ones = threading.current_thread(), []
+
+    def write(outputs: Any, *, rows: bool) -> bytes:
+        if len(outputs["y"]) > 1:
+            slow_ones.append(threading.current_thread() is loop)
+            time.sleep(0.03)
+        return predictions_json(outputs, rows=rows)
+
+    monkeypatch.setattr("tfapp.serving.rest_requests.predictions_json", write)
+    app = RestApp(models)
+    for number in range(200):
+        rows = [[1.0]] * (2 if number % 10 == 9 else 1)
+        assert ask(app, "POST", f"{HALF}:predict", {"instances": rows}).status == 200
     assert sum(slow_ones) <= 2
     assert len(slow_ones) == 20
 

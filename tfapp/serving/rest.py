@@ -206,12 +206,11 @@ class RestApp:
         except BaseException:
             lease.__exit__(None, None, None)
             raise
-        seconds = time.perf_counter() - began
+        planned = time.perf_counter() - began
 
-        def done(result: bytes | Exception) -> None:
+        def done(result: bytes | Exception, seconds: float) -> None:
             lease.__exit__(None, None, None)
-            share = record.rows / (record.batch_rows or 1)
-            self._remember(key, seconds + record.run_seconds * share)
+            self._remember(key, planned + seconds)
             ongoing.done(result)
             self._polling.answered()
 

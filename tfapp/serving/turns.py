@@ -19,8 +19,9 @@ from tfapp.serving.inference import Computation
 from tfapp.serving.mixing import Arrays, Waiting, mixing_key, run_mixed, take
 from tfapp.serving.observing import Observer, RequestRecord
 
-# Takes the result of a computation, or the error it ended with.
-Done = Callable[[Any], None]
+# Takes the result of a computation, or the error it ended with; and the seconds that it took the
+# loop, its share of those for rows of others included.
+Done = Callable[[Any, float], None]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _AT_ONCE = AtOnce()
 
 @dataclass(eq=False, slots=True)
 class _Waiting(Waiting):
+    record: RequestRecord
     computation: Computation[Any]
     done: Done
 
@@ -52,7 +54,7 @@ class Turns:
         Args:
             computation: What to compute, within a millisecond or so.
             record: Is told of rows and times.
-            done: Is given the result, or the exception it ended with.
+            done: Is given the result, or the exception it ended with, and the seconds it took.
         """
         call, arrays = computation.call, computation.arrays
         key = mixing_key(call, arrays)
@@ -81,16 +83,27 @@ class Turns:
         first = batch[0].computation
         found = run_mixed(first.call, batch, first.servable.name, self._observer)
         for waiting, values in zip(batch, found, strict=True):
-            _finish(waiting.computation, functools.partial(_given, values), waiting.done)
+            record = waiting.record
+            share = record.rows / (record.batch_rows or 1)
+            run_seconds = record.run_seconds * share
+            given = functools.partial(_given, values)
+            _finish(waiting.computation, given, waiting.done, run_seconds)
 
 
-def _finish(computation: Computation[Any], values: Callable[[], Arrays], done: Done) -> None:
+def _finish(
+    computation: Computation[Any],
+    values: Callable[[], Arrays],
+    done: Done,
+    run_seconds: float = 0.0,
+) -> None:
+    began = time.perf_counter()
     try:
         result = computation.result_of(values)
     except Exception as error:  # each request is told of its own
         result = error
+    seconds = time.perf_counter() - began
     try:
-        done(result)
+        done(result, run_seconds + seconds)
     except Exception:  # the others of the turn are to be told, too
         log.exception("a request to %s was not answered", computation.servable.name)
 
