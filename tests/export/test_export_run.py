@@ -4,6 +4,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +77,30 @@ def test_versions_count_up_and_are_never_overwritten(digits_run, tmp_path):
     with pytest.raises(UsageError, match="0002 exists and was not touched"):
         export_run(digits_run, folder, version=2)
     assert sorted(p.name for p in folder.iterdir()) == ["0002", "1", "10"]
+
+
+@pytest.mark.parametrize(
+    ("output", "advice"),
+    [
+        ("om/digits/7", "om/digits/7 is a number.* Type --output om/digits --version 7$"),
+        ("om/digits/0", "om/digits/0 is a number.* Type --output om/digits for the next"),
+        ("om/digits/9223372036854775808", "Type --output om/digits for the next free number"),
+        ("om/digits/1", "om/digits/1 is a SavedModel; .* Type --output om/digits for the next"),
+        ("om/digits/1/more", "om/digits/1 is a SavedModel, and .*more is inside; .* om/digits for"),
+        ("om/best", "om/best is a SavedModel; .* leave --output out for saved_models/NAME"),
+        ("om/digits/1/../2", "om/digits/2 is a number.* --output om/digits --version 2"),
+    ],
+)
+def test_a_version_is_no_folder_for_versions(digits_export, cli, digits_run, output, advice):
+    om = digits_export.parent.with_name("om")
+    shutil.copytree(digits_export.parent, om / "digits")
+    shutil.copytree(digits_export, om / "best")
+    before = sorted(om.rglob("*"))
+    result = cli("export", "digits", "--output", output)
+    assert result.code == ExitCode.USAGE
+    assert re.search(advice, " ".join(result.err.split()).rstrip(".")), result.err
+    assert sorted(om.rglob("*")) == before
+    assert cli("predict", "om/digits", digits_run.path / "samples.npz").code == ExitCode.DONE
 
 
 def test_a_table_with_texts_is_one_input_a_column(tmp_path):

@@ -24,6 +24,7 @@ from tfapp.export.draft import Draft, write_draft
 from tfapp.export.formats import check_formats
 from tfapp.export.hidden import hidden_folder
 from tfapp.export.model_card.page import read_intended_use
+from tfapp.export.place import refuse_version
 from tfapp.export.platforms import settle_batch_sizes
 from tfapp.export.version import ExportedModel, ExportOptions
 from tfapp.exported import versions
@@ -60,8 +61,8 @@ def export_run(
         options: For which platform, in which precision and formats.
 
     Raises:
-        UsageError: The version is there already, or precision and format do not go together;
-            nothing was changed.
+        UsageError: The version is there already, `output` is a version itself, or precision and
+            format do not go together; nothing was changed.
         ExportError: What was written does not compute the same; nothing was left behind.
         StorageError: The disk refused; nothing was left behind.
 
@@ -69,6 +70,8 @@ def export_run(
     """
     options = options or ExportOptions()
     sizes = settle_batch_sizes(options.platform, options.batch_sizes)
+    if output is not None:
+        refuse_version(Path(output))
     run = open_run(run)
     check_formats(options.formats, options.precision or run.config().train.precision)
     trained = load_trained(run, step=step, precision=options.precision)

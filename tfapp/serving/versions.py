@@ -56,6 +56,11 @@ class Specific:
 Policy = Latest | All | Specific
 
 
+def number_of(name: str) -> int | None:
+    """Returns the number that the name of a folder is; `None` if it is another name."""
+    return int(name) if re.fullmatch(r"\d+", name, re.ASCII) else None
+
+
 def scan(base_path: Path) -> Mapping[int, Path]:
     """Returns the folders in a base path whose names are numbers, by their number.
 
@@ -69,10 +74,8 @@ def scan(base_path: Path) -> Mapping[int, Path]:
     found: dict[int, Path] = {}
     # Of two names of one number the last in the order of their letters is served.
     for folder in sorted(base_path.iterdir()):
-        if not re.fullmatch(r"\d+", folder.name, re.ASCII) or not folder.is_dir():
-            continue
-        number = int(folder.name)
-        if number > LARGEST_VERSION:
+        number = number_of(folder.name)
+        if number is None or number > LARGEST_VERSION or not folder.is_dir():
             continue
         if number in found:
             log.warning(
