@@ -79,6 +79,38 @@ def test_versions_count_up_and_are_never_overwritten(digits_run, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["0002", "1", "10"]
 
 
+@pytest.mark.parametrize("what", ["a file", "a link that leads nowhere", "an empty folder"])
+def test_whatever_has_the_name_of_a_version_is_counted_and_kept(digits_run, tmp_path, what):
+    folder, taken = tmp_path / "digits", tmp_path / "digits" / "3"
+    folder.mkdir()
+    if what == "a file":
+        taken.write_text("mine")
+    elif what == "an empty folder":
+        taken.mkdir()
+    else:
+        taken.symlink_to("nowhere")
+    before = taken.lstat()
+    assert export_run(digits_run, folder).version == 4
+    with pytest.raises(UsageError, match=r"digits/3 exists and was not touched.*free one, 5"):
+        export_run(digits_run, folder, version=3)
+    assert taken.lstat() == before
+    assert sorted(p.name for p in folder.iterdir()) == ["3", "4"]
+
+
+@pytest.mark.parametrize("name", ["1", "001"])
+def test_a_link_that_appears_meanwhile_is_kept(digits_run, tmp_path, monkeypatch, name):
+    folder, write = tmp_path / "digits", saved_model.write_draft
+
+    def late(draft, beside):
+        (folder / name).symlink_to("nowhere")
+        return write(draft, beside)
+
+    monkeypatch.setattr(saved_model, "write_draft", late)
+    with pytest.raises(UsageError, match="digits/1 appeared while this one was being written"):
+        export_run(digits_run, folder)
+    assert [p.name for p in folder.iterdir()] == [name]
+
+
 @pytest.mark.parametrize(
     ("output", "advice"),
     [

@@ -41,3 +41,31 @@ def refuse_version(output: Path) -> None:
     raise UsageError(
         f"{shown} {what}{where}; --output is the folder of a model's versions. Type {advice}."
     )
+
+
+def taken_versions(folder: Path) -> dict[int, Path]:
+    """Returns everything in a folder that has the name of a version, by its number.
+
+    A file or a link that leads nowhere is no version, but none can be written in its place.
+    """
+    named = ((number_of(path.name), path) for path in sorted(folder.iterdir()))
+    return {n: path for n, path in named if n is not None and n <= LARGEST_VERSION}
+
+
+def free_version(folder: Path, wanted: int | None) -> int:
+    """Returns the number that was asked for, or else one more than the highest there.
+
+    Raises:
+        UsageError: It is taken, or there is no such version.
+    """
+    taken = taken_versions(folder)
+    if wanted is None:
+        return max(taken, default=0) + 1
+    if wanted < 1:
+        raise UsageError(f"version {wanted}: versions are positive numbers.")
+    if wanted in taken:
+        raise UsageError(
+            f"{taken[wanted]} exists and was not touched. Leave --version out for the next"
+            f" free one, {max(taken) + 1}."
+        )
+    return wanted

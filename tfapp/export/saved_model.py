@@ -24,10 +24,9 @@ from tfapp.export.draft import Draft, write_draft
 from tfapp.export.formats import check_formats
 from tfapp.export.hidden import hidden_folder
 from tfapp.export.model_card.page import read_intended_use
-from tfapp.export.place import refuse_version
+from tfapp.export.place import free_version, refuse_version, taken_versions
 from tfapp.export.platforms import settle_batch_sizes
 from tfapp.export.version import ExportedModel, ExportOptions
-from tfapp.exported import versions
 from tfapp.runs import Run, open_run
 from tfapp.settings import saved_models_folder
 from tfapp.training.restore import load_trained
@@ -79,7 +78,7 @@ def export_run(
     intended_use = read_intended_use(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / str(_free_version(folder, version))
+        target = folder / str(free_version(folder, version))
     with hidden_folder(folder) as beside, _disk_refusals(target):
         exported = write_draft(Draft(trained, options, sizes, target, intended_use), beside)
         _publish(beside / "model", target)
@@ -104,12 +103,13 @@ def _disk_refusals(target: Path) -> Iterator[None]:
 
 
 def _publish(folder: Path, target: Path) -> None:
-    appeared = target.exists()
+    # Another name of the same number counts, and so does what is no folder.
+    appeared = int(target.name) in taken_versions(target.parent)
     try:
         if not appeared:
             folder.rename(target)
     except OSError as error:
-        appeared = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+        appeared = error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
         if not appeared:
             raise
     if appeared:
@@ -117,17 +117,3 @@ def _publish(folder: Path, target: Path) -> None:
             f"version {target} appeared while this one was being written; it was not touched."
             " Run the command again for the next number."
         )
-
-
-def _free_version(folder: Path, wanted: int | None) -> int:
-    taken = versions(folder)
-    if wanted is None:
-        return max(taken, default=0) + 1
-    if wanted < 1:
-        raise UsageError(f"version {wanted}: versions are positive numbers.")
-    if wanted in taken:
-        raise UsageError(
-            f"{taken[wanted]} exists and was not touched. Leave --version out for the next"
-            f" free one, {max(taken) + 1}."
-        )
-    return wanted
