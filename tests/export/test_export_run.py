@@ -22,7 +22,7 @@ from tfapp.errors import ExitCode, ExportError, StorageError, UsageError
 from tfapp.export import saved_model
 from tfapp.export.hidden import hidden_folder
 from tfapp.export.saved_model import export_run
-from tfapp.export.verification import refuse_differences
+from tfapp.export.verification import refuse_differences, verify_export
 from tfapp.exported import read_card
 from tfapp.runs import Run
 from tfapp.training.restore import load_trained
@@ -109,6 +109,24 @@ def test_a_link_that_appears_meanwhile_is_kept(digits_run, tmp_path, monkeypatch
     with pytest.raises(UsageError, match="digits/1 appeared while this one was being written"):
         export_run(digits_run, folder)
     assert [p.name for p in folder.iterdir()] == [name]
+
+
+def test_no_version_is_larger_than_readers_take(digits_run, tmp_path, cli):
+    folder, largest = tmp_path / "digits", 2**63 - 1
+    for wanted in (0, largest + 1):
+        with pytest.raises(UsageError, match=f"version {wanted}: .* from 1 to {largest}"):
+            export_run(digits_run, folder, version=wanted)
+        typed = cli("export", "digits", "--output", folder, "--version", wanted)
+        assert typed.code == ExitCode.USAGE
+        assert "1<=x<=9223372036854775807" in typed.err
+    assert export_run(digits_run, folder, version=largest).version == largest
+    assert verify_export(folder).path == folder / str(largest)
+    with pytest.raises(UsageError, match=f"{largest} has the largest number.* with --version"):
+        export_run(digits_run, folder)
+    with pytest.raises(UsageError, match=f"{largest} exists and was not touched. Give another"):
+        export_run(digits_run, folder, version=largest)
+    (folder / str(largest)).rename(folder / str(largest + 1))
+    assert export_run(digits_run, folder).version == 1, "nobody takes that one for a version"
 
 
 @pytest.mark.parametrize(

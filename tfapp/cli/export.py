@@ -9,6 +9,7 @@ import click
 
 from tfapp.cli import options
 from tfapp.errors import ExitCode
+from tfapp.serving.versions import LARGEST_VERSION
 
 if TYPE_CHECKING:
     from tfapp.export.version import ExportedModel, Platform, Precision
@@ -83,7 +84,11 @@ def verify(path: Path, as_json: bool, quiet: bool) -> int:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the model's versions.  [default: saved_models/NAME]",
 )
-@click.option("--version", type=click.IntRange(min=1), help="Its number.  [default: the next]")
+@click.option(
+    "--version",
+    type=click.IntRange(1, LARGEST_VERSION),
+    help="Its number.  [default: the next]",
+)
 @click.option(
     "--platform",
     type=click.Choice(["cpu", "gpu", "tpu"]),

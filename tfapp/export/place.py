@@ -59,13 +59,19 @@ def free_version(folder: Path, wanted: int | None) -> int:
         UsageError: It is taken, or there is no such version.
     """
     taken = taken_versions(folder)
+    following = max(taken, default=0) + 1
     if wanted is None:
-        return max(taken, default=0) + 1
-    if wanted < 1:
-        raise UsageError(f"version {wanted}: versions are positive numbers.")
+        if following > LARGEST_VERSION:
+            raise UsageError(
+                f"{taken[following - 1]} has the largest number that a version can have. Give a"
+                " smaller one that is free with --version."
+            )
+        return following
+    if not 1 <= wanted <= LARGEST_VERSION:
+        raise UsageError(f"version {wanted}: versions are numbers from 1 to {LARGEST_VERSION}.")
     if wanted in taken:
-        raise UsageError(
-            f"{taken[wanted]} exists and was not touched. Leave --version out for the next"
-            f" free one, {max(taken) + 1}."
-        )
+        advice = "Give another number with --version."
+        if following <= LARGEST_VERSION:
+            advice = f"Leave --version out for the next free one, {following}."
+        raise UsageError(f"{taken[wanted]} exists and was not touched. {advice}")
     return wanted

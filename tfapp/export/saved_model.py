@@ -55,7 +55,7 @@ def export_run(
         run: A run with a checkpoint, or its path or name.
         output: Folder of the model's versions; `saved_models/NAME` when omitted, NAME being the
             run's label.
-        version: A positive number; the next free one when omitted.
+        version: A number from 1 to 2^63 - 1; the next free one when omitted.
         step: Step of a checkpoint; the best one when omitted.
         options: For which platform, in which precision and formats.
 
