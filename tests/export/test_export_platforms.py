@@ -154,7 +154,7 @@ def test_a_module_has_no_keras_file(tmp_path):
     run = Run(train_model(config, runs=tmp_path / "trained").path)
     with pytest.raises(ExportError, match=r"no keras.Model.*Leave --format keras out"):
         export(run, tmp_path, formats=("keras",))
-    assert list((tmp_path / "m").iterdir()) == []
+    assert not (tmp_path / "m").exists()
 
 
 def test_the_command_passes_it_all_on(digits_run, cli, tmp_path):

@@ -198,7 +198,28 @@ def test_what_computes_something_else_is_not_published(digits_run, tmp_path, mon
     with pytest.raises(ExportError, match="computes something else") as caught:
         export_run(digits_run, tmp_path / "digits")
     assert caught.value.exit_code == ExitCode.FAILED
-    assert list((tmp_path / "digits").iterdir()) == []
+    assert not (tmp_path / "digits").exists()
+
+
+@pytest.mark.parametrize("there", [(), ("new",), ("new", "models", "digits")], ids="/".join)
+def test_an_export_that_fails_leaves_no_folder_that_it_made(digits_run, tmp_path, there):
+    folder = tmp_path.joinpath("new", "models", "digits")
+    tmp_path.joinpath(*there).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="version 0"):
+        export_run(digits_run, folder, version=0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_others_put_into_a_new_folder_stays(digits_run, tmp_path, monkeypatch):
+    def fail(draft, beside):
+        (beside.parent / "intended_use.md").write_text("Mine.")
+        raise ExportError("no")
+
+    monkeypatch.setattr(saved_model, "write_draft", fail)
+    with pytest.raises(ExportError):
+        export_run(digits_run, tmp_path / "new" / "digits")
+    assert [p.name for p in (tmp_path / "new" / "digits").iterdir()] == ["intended_use.md"]
 
 
 @pytest.mark.parametrize("difference", [1e-4, float("inf"), float("nan")])
@@ -288,6 +309,21 @@ def test_a_folder_that_another_export_took_for_a_leftover_is_made_again(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_a_failed_export_removes_is_made_again(tmp_path, monkeypatch):
+    make, removed = tempfile.mkdtemp, []
+
+    def making(**options):
+        if not removed:
+            removed.append(options["dir"])
+            options["dir"].rmdir()
+        return make(**options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", making)
+    with hidden_folder(tmp_path / "digits") as found:
+        assert removed == [found.parent]
+    assert not (tmp_path / "digits").exists()
+
+
 def test_only_what_the_disk_refuses_is_told_as_such(digits_run, tmp_path, monkeypatch):
     def failing(number):
         def fail(draft, beside):
@@ -301,4 +337,4 @@ def test_only_what_the_disk_refuses_is_told_as_such(digits_run, tmp_path, monkey
     failing(errno.ENOMEM)
     with pytest.raises(OSError, match="Cannot allocate memory"):
         export_run(digits_run, tmp_path / "digits")
-    assert list((tmp_path / "digits").iterdir()) == []
+    assert not (tmp_path / "digits").exists()

@@ -31,7 +31,8 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
     What exports left that were killed is removed before; what others write at this moment stays.
 
     Args:
-        folder: Of the versions of a model.
+        folder: Of the versions of a model. It is made if it is not there; it and the folders that
+            were made above it are removed at the end if nothing is in them.
 
     Raises:
         StorageError: Nothing can be written there.
@@ -48,12 +49,38 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
 
 def _make(folder: Path, held: ExitStack) -> Path:
     while True:
-        made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+        _make_parents(folder, held)
+        try:
+            made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # another export made the folder, failed, and removed it, empty as it was
         # Until it is locked it looks like a leftover, and another export may remove it.
         with suppress(FileNotFoundError, BlockingIOError):
             held.enter_context(hold(made / _LOCK))
             if (made / _LOCK).exists():
                 return made
+
+
+def _make_parents(folder: Path, held: ExitStack) -> None:
+    """Makes a folder and those above it, and has them removed at the end if they are empty."""
+    for path in (*reversed(folder.parents), folder):
+        if path.is_dir():
+            continue
+        try:
+            path.mkdir()
+        except FileExistsError:
+            # Another export may have made it meanwhile. A file is told of by what cannot be in it.
+            if path == folder and not path.is_dir():
+                raise
+        else:
+            held.callback(_remove_if_empty, path)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _clear_leftovers(folder: Path) -> None:

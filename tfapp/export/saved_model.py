@@ -76,12 +76,12 @@ def export_run(
     trained = load_trained(run, step=step, precision=options.precision)
     folder = saved_models_folder() / trained.config.label if output is None else Path(output)
     intended_use = read_intended_use(folder)
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / str(free_version(folder, version))
-    with hidden_folder(folder) as beside, _disk_refusals(target):
-        exported = write_draft(Draft(trained, options, sizes, target, intended_use), beside)
-        _publish(beside / "model", target)
+    with hidden_folder(folder) as beside:
+        with storage_errors(folder):
+            target = folder / str(free_version(folder, version))
+        with _disk_refusals(target):
+            exported = write_draft(Draft(trained, options, sizes, target, intended_use), beside)
+            _publish(beside / "model", target)
     return exported
 
 
