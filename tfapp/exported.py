@@ -18,6 +18,16 @@ from tfapp.errors import ExportError
 from tfapp.serving.versions import scan
 
 CARD = "tfapp.json"
+# What readers take from a card.
+_KEYS = {
+    "name": (str, "a text"),
+    "version": (int, "a whole number"),
+    "run": (str, "a text"),
+    "config": (dict, "an object"),
+    "info": (dict, "an object"),
+    "check": (dict, "an object"),
+    "files": (dict, "an object"),
+}
 
 
 def find_version(path: Path) -> Path | None:
@@ -45,7 +55,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             what = "is not what was written" if file.is_file() else "is missing"
             raise ExportError(
                 f"the SavedModel {folder} is damaged: {name} {what}. Export the run"
-                f" {card.get('run', '')} again with tfapp export."
+                f" {card['run']} again with tfapp export."
             )
     return card
 
@@ -54,17 +64,42 @@ def read_unchecked_card(folder: Path) -> dict[str, Any]:
     """Reads the card of a SavedModel alone, for those who want to know whose it is.
 
     Raises:
-        ExportError: There is no card, or it is none.
+        ExportError: There is no card, or it lacks what readers take from it.
     """
+    file = folder / CARD
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        return {**card, "files": dict(card["files"])}
+        card = json.loads(file.read_text(encoding="utf-8"))
+        problem = _problem_of(card)
     except FileNotFoundError as error:
         raise ExportError(
             f"{folder} has no {CARD}: it was not exported by tfapp. Export one with tfapp export."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{folder / CARD} is damaged ({error}); export the run again.") from error
+    except OSError as error:
+        raise ExportError(
+            f"{file} cannot be read: {error.strerror}. Make it a file that you may read, or export"
+            " the run again with tfapp export."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        problem = f"it is no JSON ({error})"
+    if problem:
+        raise ExportError(f"{file} is damaged: {problem}. Export the run again with tfapp export.")
+    return card
+
+
+def _problem_of(card: Any) -> str:
+    """Returns what is wrong with the content of a card; nothing if it is as it was written."""
+    if not isinstance(card, dict):
+        return "it holds no JSON object"
+    for key, (kind, told) in _KEYS.items():
+        if key not in card:
+            return f"it has no {key!r}"
+        if not isinstance(card[key], kind):
+            return f"its {key!r} is not {told}"
+    tolerance = card["check"].get("tolerance")
+    # NaN is not between numbers. With infinity whatever the answers are would be rounding.
+    if type(tolerance) not in (int, float) or not 0 <= tolerance <= 1:
+        return "the 'tolerance' in its 'check' is not a number from 0 to 1"
+    return ""
 
 
 def sha256(file: Path) -> str:

@@ -107,6 +107,59 @@ def test_what_is_no_export(cli, tmp_path):
     assert "Missing argument 'PATH'" in result.err
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        *((key, None, f"it has no '{key}'") for key in ("check", "files", "run", "info")),
+        ("check", [1e-5], "its 'check' is not an object"),
+        ("files", ["saved_model.pb"], "its 'files' is not an object"),
+        ("version", "1", "its 'version' is not a whole number"),
+        *(
+            ("check", {"tolerance": value}, "'tolerance' in its 'check' is not a number from 0 to")
+            for value in ("1e-5", float("nan"), float("inf"), -1, True)
+        ),
+        ("check", {}, "'tolerance' in its 'check' is not a number"),
+    ],
+)
+def test_a_card_that_lacks_something_is_told_in_a_sentence(digits_export, cli, key, value, said):
+    card = json.loads((digits_export / "tfapp.json").read_text())
+    if value is None:
+        del card[key]
+    else:
+        card[key] = value
+    (digits_export / "tfapp.json").write_text(json.dumps(card))
+    result = cli("export", "verify", digits_export)
+    assert result.code == ExitCode.FAILED
+    assert result.err.startswith(f"error: {digits_export}/tfapp.json is damaged: ")
+    assert said in result.err
+    assert "Export the run again with tfapp export." in result.err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "it holds no JSON object"),
+        ("null", "it holds no JSON object"),
+        ("{", "it is no JSON (Expecting"),
+        ("[" * 100_000, "it is no JSON (maximum recursion"),
+        ("\udcff", "it is no JSON ('utf-8' codec"),
+        (None, "cannot be read: Is a directory"),
+    ],
+    ids=["list", "null", "torn", "deep", "no text", "folder"],
+)
+def test_what_is_no_card_is_told_in_a_sentence(digits_export, cli, content, said):
+    card = digits_export / "tfapp.json"
+    if content is None:
+        card.unlink()
+        card.mkdir()
+    else:
+        card.write_text(content, errors="surrogateescape")
+    result = cli("export", "verify", digits_export)
+    assert result.code == ExitCode.FAILED
+    assert result.err.startswith(f"error: {card}")
+    assert said in result.err
+
+
 def test_an_export_without_its_rows_cannot_be_verified(digits_export):
     card = json.loads((digits_export / "tfapp.json").read_text())
     del card["files"][str(CHECK)]
