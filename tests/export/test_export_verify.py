@@ -83,6 +83,29 @@ def test_verify_tells_what_it_saw(digits_export, cli, tmp_path):
     assert "the same: up to 1e-05 is rounding" in shown
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--json", "verify", "digits"), ("-q", "--json", "verify", "digits/1", "--debug")],
+    ids=" ".join,
+)
+def test_flags_may_stand_before_verify(digits_export, cli, words):
+    result = cli("export", *words)
+    assert result.code == ExitCode.DONE, result.err
+    assert json.loads(result.out)["ok"] is True
+
+
+def test_where_verify_is_a_run_or_a_word_too_many(cli):
+    for words in (("--output", "x", "verify"), ("--", "verify")):
+        result = cli("export", *words)
+        assert result.code == ExitCode.MISSING
+        assert "no run 'verify'" in result.err
+    for words in (("--output", "x", "verify", "digits"), ("digits", "verify")):
+        result = cli("export", *words)
+        assert result.code == ExitCode.USAGE
+        assert "type verify first: tfapp export verify PATH" in result.err
+    assert "verify first" not in cli("export", "digits", "--version", "0", "verify").err
+
+
 def test_other_answers_are_a_no(digits_export, cli):
     change_answers(digits_export, by=1e-3)
     result = cli("export", "verify", digits_export)

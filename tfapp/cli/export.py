@@ -24,7 +24,11 @@ Examples:
 
 
 class WithVerify(click.Command):
-    """A command whose first argument may be `verify`, which is a command of its own."""
+    """A command whose first argument may be `verify`, which is a command of its own.
+
+    Flags that `verify` knows may stand before it. After an option that takes a value `verify` is
+    the name of a run, as `verify` has no such option.
+    """
 
     def make_context(
         self,
@@ -34,9 +38,24 @@ class WithVerify(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Prepares whichever was asked for."""
-        if args[:1] == ["verify"]:
-            return verify.make_context(f"{info_name} verify", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
+        flags = {
+            name
+            for option in verify.params
+            if isinstance(option, click.Option) and option.is_flag
+            for name in option.opts
+        }
+        first = next((at for at, word in enumerate(args) if word not in flags), len(args))
+        if args[first : first + 1] == ["verify"]:
+            words = [*args[:first], *args[first + 1 :]]
+            return verify.make_context(f"{info_name} verify", words, parent, **extra)
+        meant = "verify" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if not meant or type(error) is not click.UsageError:  # no word too many
+                raise
+            advice = "To check an export, type verify first: tfapp export verify PATH"
+            raise click.UsageError(f"{error.message}. {advice}", error.ctx) from error
 
 
 @click.command("verify")
