@@ -131,7 +131,7 @@ def commands(
     context = context or _context(cli, "tfapp", None)
     yield path, context
     if isinstance(context.command, WithVerify):
-        yield (*path, "verify"), _context(verify, "verify", context)
+        yield (*path, "verify"), _context(verify, f"{path[-1]} verify", context.parent)
     if isinstance(context.command, click.Group):
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)
