@@ -111,6 +111,18 @@ def test_a_link_that_appears_meanwhile_is_kept(digits_run, tmp_path, monkeypatch
     assert [p.name for p in folder.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("output", [".", ".."])
+def test_the_folder_one_stands_in_gives_the_model_its_name(
+    digits_run, tmp_path, monkeypatch, output
+):
+    here = tmp_path / "digits" if output == "." else tmp_path / "digits" / "below"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    exported = export_run(digits_run, output)
+    assert exported.path == tmp_path / "digits" / "1"
+    assert exported.name == read_card(exported.path)["name"] == "digits"
+
+
 def test_no_version_is_larger_than_readers_take(digits_run, tmp_path, cli):
     folder, largest = tmp_path / "digits", 2**63 - 1
     for wanted in (0, largest + 1):

@@ -75,6 +75,8 @@ def export_run(
     check_formats(options.formats, options.precision or run.config().train.precision)
     trained = load_trained(run, step=step, precision=options.precision)
     folder = saved_models_folder() / trained.config.label if output is None else Path(output)
+    if folder.name in ("", ".."):  # the model is called by the name of its folder
+        folder = folder.resolve()
     intended_use = read_intended_use(folder)
     with hidden_folder(folder) as beside:
         with storage_errors(folder):
