@@ -257,6 +257,30 @@ def test_inputs_without_common_rows_are_refused(arrays, text):
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
+def test_a_signature_without_inputs_is_refused():
+    model = Model(threads=1).open()
+
+    with pytest.raises(
+        ServingError, match=r"^Batching Run\(\) must have at least one input"
+    ) as found:
+        model.batching.run(model.call, [], None)
+
+    assert found.value.code is Code.INVALID_ARGUMENT
+
+
+def test_what_comes_after_the_end_does_not_wait_for_ever(pool):
+    model = Model(threads=1)
+    waiting = model.asked(pool, [[1.0]])
+    model.scheduler.close()
+
+    with pytest.raises(ServingError, match=r"^The server is being closed\.$") as found:
+        model.ask([[2.0]])
+
+    assert found.value.code is Code.UNAVAILABLE
+    model.open()
+    assert [answer.result(20)[0].tolist() for answer in waiting] == [[[2.0]]]
+
+
 @pytest.mark.parametrize(
     ("output", "text"),
     [(np.float32(1), "Batched output tensor has 0 dimensions"),

@@ -121,7 +121,7 @@ class BatchScheduler:
 
         Raises:
             ServingError: `INVALID_ARGUMENT`: it has too many rows; `UNAVAILABLE`: the queue is
-                full.
+                full, or there will be nobody who runs it.
         """
         rows, options = len(arrays[0]), queue.options
         if rows > options.max_batch_size:
@@ -132,6 +132,8 @@ class BatchScheduler:
             )
         task = _Task(record, time.perf_counter())
         with self._changed:
+            if self._closed:
+                raise ServingError(Code.UNAVAILABLE, "The server is being closed.")
             _check_room(queue, rows)
             was_empty = not queue.batches
             pieces = _pieces(task, arrays, queue)
@@ -232,6 +234,10 @@ class Batching:
 
 
 def _check_rows(arrays: Arrays) -> None:
+    if not arrays:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, "Batching Run() must have at least one input tensor"
+        )
     if any(not array.ndim for array in arrays):
         raise ServingError(
             Code.INVALID_ARGUMENT,
