@@ -153,6 +153,11 @@ def test_flags_are_spelled_as_the_real_server_reads_them():
         (["--per_process_gpu_memory_fraction=much"], "is a number, found 'much'"),
         (["--grpc_max_threads=0"], "--grpc_max_threads is 1 or more, found 0"),
         (["--max_num_load_retries=-1"], "--max_num_load_retries is 0 or more, found -1"),
+        (["--tensorflow_inter_op_parallelism=-2"], "is -1 or more, found -2"),
+        (["--tensorflow_session_parallelism=2147483648"], "is 2147483647 or less, found 2147"),
+        (["--grpc_max_threads=99999999999"], "--grpc_max_threads is 2147483647 or less, found 9"),
+        (["--load_retry_interval_micros=9223372036854775808"], "is 9223372036854775807 or less"),
+        (["--per_process_gpu_memory_fraction=nan"], "is 2147483647 or less, found nan"),
     ],
     ids=" ".join,
 )
@@ -161,6 +166,14 @@ def test_what_cannot_be_meant_is_answered(words, said):
         parse_flags(words)
     assert said in str(caught.value)
     assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_the_largest_numbers_that_can_be_meant_are_taken():
+    words = ["--tensorflow_inter_op_parallelism=-1", "--load_retry_interval_micros=3000000000"]
+    assert parse_flags(words)[0].given() == {
+        "tensorflow_inter_op_parallelism": -1,
+        "load_retry_interval_micros": 3_000_000_000,
+    }
 
 
 @pytest.mark.parametrize(

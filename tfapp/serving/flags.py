@@ -17,6 +17,13 @@ from tfapp.errors import ExitCode, TfappError, UsageError, did_you_mean
 from tfapp.serving.status import Code
 
 _THREADS = 4 * usable_cores()
+# Of other numbers 0 is. In a ConfigProto -1 lets operations run in the thread that calls.
+_SMALLEST = {
+    "grpc_max_threads": 1,
+    "rest_api_num_threads": 1,
+    "rest_api_timeout_in_ms": 1,
+    "tensorflow_inter_op_parallelism": -1,
+}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -299,11 +306,12 @@ def _read(name: str, kind: type, text: str) -> Any:
         raise UsageError(f"--{name} is {what}, found {text!r}.") from error
     if name.endswith("port") and not 0 <= value <= 65535:
         raise UsageError(f"--{name} is a port from 1 to 65535, or 0 for none; found {text}.")
-    smallest = (
-        1 if name in ("grpc_max_threads", "rest_api_num_threads", "rest_api_timeout_in_ms") else 0
-    )
+    smallest = _SMALLEST.get(name, 0)
     if value < smallest and not name.endswith("poll_wait_seconds"):  # there it means never
         raise UsageError(f"--{name} is {smallest} or more, found {text}.")
+    largest = 2**63 - 1 if name.endswith("micros") else 2**31 - 1
+    if not value <= largest:
+        raise UsageError(f"--{name} is {largest} or less, found {text}.")
     return value
 
 
