@@ -71,6 +71,14 @@ def test_flags_name_one_model_or_a_file(tmp_path, monkeypatch):
     assert [config.name for config in configs_of(flags)] == ["digits", "iris", "all", "plain"]
 
 
+@pytest.mark.parametrize("flags", [{"model_name": "m\udce9"}, {"model_base_path": "/caf\udce9"}])
+def test_names_that_no_protocol_could_send_are_refused(flags):
+    with pytest.raises(ServingError, match=r"names and paths of models are UTF-8\.") as caught:
+        configs_of(Flags(**{"model_name": "m", "model_base_path": "/m"} | flags))
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    str(caught.value).encode()
+
+
 def test_an_empty_file_serves_nothing(tmp_path):
     (tmp_path / "empty").touch()
     assert configs_of(Flags(model_config_file=str(tmp_path / "empty"))) == ()

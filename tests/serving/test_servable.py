@@ -332,6 +332,17 @@ def copy_of(servable: Servable, path: Path) -> Path:
     return shutil.copytree(servable.path, path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such names")
+def test_what_is_wrong_in_a_folder_whose_name_is_no_utf8_can_be_told(tmp_path):
+    folder = tmp_path / "caf\udce9"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "saved_model.pb").write_bytes(b"none")
+    with pytest.raises(ServingError) as caught:
+        load_servable("m", 1, folder / "1")
+    assert "caf\ufffd" in str(caught.value)
+    str(caught.value).encode()
+
+
 def test_missing_and_damaged_variables_end_the_loading(half_plus_two, tmp_path):
     missing = copy_of(half_plus_two, tmp_path / "missing")
     shutil.rmtree(missing / "variables")

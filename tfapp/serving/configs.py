@@ -21,7 +21,7 @@ from typing import Any
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfapp.serving.flags import Flags
-from tfapp.serving.status import Code, ServingError
+from tfapp.serving.status import Code, ServingError, invalid
 from tfapp.serving.text_protos import read_text_proto
 from tfapp.serving.versions import All, Latest, Policy, Specific
 
@@ -53,12 +53,17 @@ def configs_of(flags: Flags) -> tuple[ModelConfig, ...]:
     """
     if flags.model_config_file:
         return model_configs(read_config(Path(flags.model_config_file)))
+    name, base_path = flags.model_name, flags.model_base_path
+    if "://" not in base_path:
+        base_path = str(Path(base_path).absolute())
     config = ModelServerConfig()
-    entry = config.model_config_list.config.add(
-        name=flags.model_name, base_path=flags.model_base_path, model_platform=PLATFORM
-    )
-    if "://" not in flags.model_base_path:
-        entry.base_path = str(Path(flags.model_base_path).absolute())
+    try:
+        config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    except UnicodeEncodeError as error:
+        raise invalid(
+            f"the model {name} in {base_path}: names and paths of models are UTF-8. Rename it, or"
+            " serve it by a link whose path is."
+        ) from error
     return model_configs(config)
 
 

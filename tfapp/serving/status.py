@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from tfapp.errors import TfappError
@@ -32,16 +33,20 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
 class ServingError(TfappError):
     """A request, or the loading of a version, that ended with a code other than `OK`.
 
     Args:
         code: What clients decide by.
-        message: What clients match on comes first, a hint after it.
+        message: What clients match on comes first, a hint after it. What is no UTF-8 in it, such as
+            a name of a file, is shown as U+FFFD: neither protocol could send it.
     """
 
     def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
+        super().__init__(_SURROGATES.sub("\ufffd", message))
         self.code = code
 
 
