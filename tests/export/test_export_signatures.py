@@ -10,6 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfapp.config import load_config
+from tfapp.data.columns import input_names
+from tfapp.data.splits import Column
 from tfapp.errors import ExportError
 from tfapp.export.saved_model import export_run
 from tfapp.models.mlp import MLP
@@ -123,6 +125,41 @@ def test_examples_of_a_table_have_a_feature_for_each_column(tmp_path):
         "probabilities"
     ]
     np.testing.assert_array_equal(by_example, by_name)
+
+
+def test_odd_names_of_columns_become_names_of_inputs():
+    names = ["length (cm)", "2nd", "class", "self", "length", "Length", "column 2nd"]
+    wanted = ["length_cm", "column_2nd", "class_", "self_", "length", "Length_", "column_2nd_"]
+    assert input_names([Column(name) for name in names]) == wanted
+
+
+ODD = [
+    ["2nd", "column_2nd", "self", "length", "Length", "LENGTH_", "_", "%", "class"],
+    ["args", "kwargs", "cls", "name", "inputs", "func", "function", "input_signature", "None"],
+    ["true", "True", "self_", "SELF", "Self", "0", "_1", "fn", "captured_inputs", "ü"],
+]
+
+
+@pytest.mark.parametrize("names", ODD, ids=lambda names: names[0])
+def test_columns_may_be_called_anything(tmp_path, names):
+    table = tmp_path / "odd.csv"
+    kinds = [["red", "blue"][(i // 3) % 2] for i in range(60)]
+    rows = [",".join([*map(str, range(i, i + len(names) - 1)), kinds[i]]) for i in range(60)]
+    lines = [f"{row},{['low', 'high'][i % 2]}" for i, row in enumerate(rows)]
+    table.write_text("\n".join([",".join([*names, "price"]), *lines]), encoding="utf-8")
+    run = train(tmp_path, **{"data.source": str(table), "data.label": "price"})
+    exported = export_run(run, tmp_path / "odd")
+    given = list(exported.inputs)
+    values = [np.float32([column, 7.0]) for column in range(len(names) - 1)]
+    asked = dict(zip(given, [*values, np.array([b"red", b"blue"], object)], strict=True))
+    predictor = load_trained(run).predictor
+    codes = [predictor.info.columns[-1].vocabulary.index(text) + 1 for text in ("red", "blue")]
+    live = predictor(np.float32([*values, codes]).T)["probabilities"]
+    found = ask(exported.path, "predict", **asked)["probabilities"]
+    np.testing.assert_allclose(found, live, atol=1e-6)
+    loaded = tf.saved_model.load(str(exported.path)).signatures["predict"]
+    by_name = loaded(**{name: tf.constant(value) for name, value in asked.items()})
+    np.testing.assert_allclose(by_name["probabilities"], live, atol=1e-6)
 
 
 def test_a_models_own_signatures_are_kept(tmp_path):
