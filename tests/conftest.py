@@ -54,6 +54,16 @@ def cli(
     return run
 
 
+@pytest.fixture
+def with_calendar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A working folder with a file of the user's that TensorFlow would import for Python's own."""
+    monkeypatch.chdir(tmp_path)
+    executed = tmp_path / "executed"
+    (tmp_path / "calendar.py").write_text(f"open({str(executed)!r}, 'w')\nraise SystemExit('mine')")
+    yield
+    assert not executed.exists()
+
+
 @pytest.fixture(scope="session")
 def _digits_run(tmp_path_factory: pytest.TempPathFactory, _data_folder: Path) -> Path:
     from tfapp.training.train import train_model

@@ -162,6 +162,12 @@ def test_object_is_imported_from_the_working_folder(package: Path):
     assert names.import_object("loss", "own_things:answer") == 42
 
 
+def test_what_is_tfapps_own_leaves_the_working_folder_out(package: Path):
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", str(package))]
+    names.import_object("model", names.MODELS["mlp"])
+    assert str(package) not in sys.path
+
+
 def test_object_is_imported_from_an_installed_package(package: Path):
     assert names.import_object("loss", "keras.losses:Hinge") is keras.losses.Hinge
 

@@ -237,7 +237,9 @@ def import_object(kind: str, path: str) -> Any:
     """
     module_name, _, attribute = path.partition(":")
     here = str(Path.cwd())
-    if here not in sys.path:  # the `tfapp` program starts without the working folder on the path
+    # The `tfapp` program starts without the working folder on the path, and keeps it so for what is
+    # tfapp's own: a file there may have the name of a module that is yet to be imported.
+    if here not in sys.path and not module_name.startswith("tfapp."):
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)

@@ -268,6 +268,32 @@ def start(*words) -> subprocess.Popen:
     )
 
 
+OWN_MODEL = """
+import keras
+class Mine(keras.Sequential):
+    def __init__(self, outputs):
+        super().__init__([keras.layers.Dense(outputs)])
+"""
+
+
+@pytest.mark.usefixtures("with_calendar")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--epochs", "1"),
+        ("tune", "--trials", "2", "--set", "tune.space={'train.epochs'={int=[1, 2]}}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_of_the_working_folder_workers_import_the_users_model_alone(tmp_path, words):
+    (tmp_path / "my_own.py").write_text(OWN_MODEL)
+    own = ("--data", "iris", "--model", "my_own:Mine", "--workers", "2")
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "tfapp", *words, *own], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def values(run: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(run / "checkpoints" / "step-000000270" / "variables"))
     keys = [key for key in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in key]

@@ -59,6 +59,11 @@ def test_another_process_finds_the_same(digits_export):
         differences_in_new_process(digits_export)
 
 
+@pytest.mark.usefixtures("with_calendar")
+def test_files_in_the_working_folder_are_not_taken_for_modules(digits_export):
+    assert max(differences_in_new_process(digits_export).values()) <= 1e-5
+
+
 @pytest.mark.parametrize("names", ["ab", "ba"], ids=" ".join)
 @pytest.mark.parametrize("live", [1.0, np.nan])
 def test_a_nan_is_never_rounding(names, live):

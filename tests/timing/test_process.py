@@ -28,6 +28,13 @@ def test_as_many_start_at_once_as_may_be_used(monkeypatch):
     assert ready == [0, 0, 1, 2], "how many were ready when each began"
 
 
+@pytest.mark.usefixtures("with_calendar")
+def test_files_in_the_working_folder_are_not_taken_for_modules():
+    with process.Crew("tfapp.compare.timing") as crew:
+        assert list(crew.start(["keras_fit"])) == ["keras_fit"]
+        crew.ask("keras_fit", "prepare", program="quadratic", data=None)
+
+
 class Slow:
     """A process that is ready when a test says so."""
 

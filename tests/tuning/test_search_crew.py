@@ -34,6 +34,7 @@ DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 @pytest.fixture
 def play(tmp_path, monkeypatch):
     """Leads a search whose workers do what a script says; gives what was told, and their pids."""
+    monkeypatch.chdir(tmp_path)
     run = begin_search(CONFIG, runs=tmp_path / "runs", name="search")
     popen, told, started = subprocess.Popen, [], []
     monkeypatch.setattr(crew, "_LINGER_SECONDS", 0.3)
@@ -44,7 +45,7 @@ def play(tmp_path, monkeypatch):
 
         def start(command, **kwargs):
             assert command[1:] == [
-                *("-m", "tfapp", "tune", "--role", "worker", "--runs", str(tmp_path / "runs"))
+                *("-P", "-m", "tfapp", "tune", "--role", "worker", "--runs", str(tmp_path / "runs"))
             ]
             started.append(popen([sys.executable, "-S", program], **kwargs))
             return started[-1]

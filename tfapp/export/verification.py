@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import tensorflow as tf
 from tfapp.errors import ExportError, MissingError
 from tfapp.export.requests import Arrays, request_for
 from tfapp.exported import find_version, read_card
+from tfapp.processes import python_module
 from tfapp.serving.servable import Servable, Signature, load_servable
 from tfapp.serving.status import ServingError
 
@@ -156,7 +156,7 @@ def differences_in_new_process(folder: Path) -> dict[str, float]:
     Raises:
         ExportError: As above.
     """
-    asked = [sys.executable, "-m", "tfapp.export", str(folder)]
+    asked = python_module("tfapp.export", str(folder))
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

@@ -9,13 +9,13 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfapp.errors import TfappError
+from tfapp.processes import python_module
 
 # Nothing that a contender is asked takes a fraction of it, compiling on a slow machine included.
 PATIENCE_SECONDS = 600.0
@@ -39,7 +39,7 @@ class Process:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         # A session of its own: Ctrl-C is ours to hear, and its helpers can be ended with it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, name],
+            python_module(module, name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from tfapp.errors import ExitCode, Interrupted, TfappError
+from tfapp.processes import python_module
 from tfapp.runs import Run
 from tfapp.settings import worker_environment
 from tfapp.training.cluster import Cluster
@@ -138,7 +138,7 @@ def _start(cluster: Cluster, words: Sequence[str], stack: ExitStack) -> Worker:
     if not cluster.is_chief:
         said = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (closed by the stack)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tfapp", *words],
+        python_module("tfapp", *words),
         stdin=subprocess.PIPE,  # whose end tells the worker that the supervisor is gone
         stdout=None if cluster.is_chief else subprocess.DEVNULL,
         stderr=said,

@@ -8,7 +8,6 @@ folder.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tfapp.config import Config
 from tfapp.errors import ExitCode, TfappError, storage_errors
+from tfapp.processes import python_module
 from tfapp.runs import Run
 from tfapp.settings import tuner_environment, wait_seconds
 from tfapp.training.writers import Writer
@@ -150,7 +150,7 @@ class _Crew:
         with storage_errors(path):
             log = self._stack.enter_context(path.open("ab"))
         self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "tfapp", "tune", "--role", "worker", "--runs", str(self._runs)],
+            python_module("tfapp", "tune", "--role", "worker", "--runs", str(self._runs)),
             stdin=subprocess.PIPE,  # whose end tells the worker that this process is gone
             stdout=subprocess.DEVNULL,
             stderr=log,

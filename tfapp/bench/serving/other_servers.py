@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from tfapp.bench.serving.base import Server
 from tfapp.bench.serving.clients import WrongAnswer
 from tfapp.bench.serving.files import Array
 from tfapp.bench.serving.points import IMAGES, MLP, Point
+from tfapp.processes import python_module
 
 _SERVERS = "tfapp.bench.serving.servers"
 
@@ -21,7 +21,7 @@ class FastApi(Server):
         names = (MLP, IMAGES) if workload == "bodies" else (MLP,)
         folders = [str(path) for name in names if (path := self.files.model(name)).exists()]
         module = f"{_SERVERS}.fastapi_server"
-        return (sys.executable, "-m", module, str(self.rest_port), *folders)
+        return python_module(module, str(self.rest_port), *folders)
 
 
 class KServe(Server):
@@ -30,7 +30,7 @@ class KServe(Server):
     def command(self, workload: str) -> Sequence[str]:
         """Returns the command line."""
         module, folder = f"{_SERVERS}.kserve_server", str(self.files.model(MLP))
-        return (sys.executable, "-m", module, str(self.rest_port), folder)
+        return python_module(module, str(self.rest_port), folder)
 
 
 class LitServe(Server):
@@ -39,7 +39,7 @@ class LitServe(Server):
     def command(self, workload: str) -> Sequence[str]:
         """Returns the command line."""
         module, folder = f"{_SERVERS}.litserve_server", str(self.files.model(MLP))
-        return (sys.executable, "-m", module, str(self.rest_port), folder)
+        return python_module(module, str(self.rest_port), folder)
 
     def path(self, model: str) -> str:
         """Returns its one path."""
@@ -51,7 +51,7 @@ class GrpcEcho(Server):
 
     def command(self, workload: str) -> Sequence[str]:
         """Returns the command line."""
-        return (sys.executable, "-m", f"{_SERVERS}.grpc_echo", str(self.grpc_port))
+        return python_module(f"{_SERVERS}.grpc_echo", str(self.grpc_port))
 
     def grpc_answer(self, point: Point, body: bytes) -> Array:
         """Returns the predictions, as if they had been computed from the right bytes."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from tfapp.bench.serving.base import Server
 from tfapp.bench.serving.points import MANY, MLP
+from tfapp.processes import python_module
 
 _ENTRY = 'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}'
 
@@ -19,7 +19,7 @@ class TfappServe(Server):
         config = self.files.folder / f"{workload}.config"
         config.write_text(self._config(workload), encoding="utf-8")
         return (
-            *(sys.executable, "-m", "tfapp", "serve", "--server", "embedded", "--quiet"),
+            *python_module("tfapp", "serve", "--server", "embedded", "--quiet"),
             f"--model_config_file={config}",
             f"--port={self.grpc_port}",
             f"--rest_api_port={self.rest_port}",
