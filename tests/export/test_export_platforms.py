@@ -14,8 +14,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfapp.config import load_config
 from tfapp.errors import ExitCode, ExportError
 from tfapp.export.saved_model import export_run
+from tfapp.export.verification import verify_export
 from tfapp.export.version import ExportOptions
 from tfapp.export.warmup import WARMUP
+from tfapp.exported import read_card
 from tfapp.models.mlp import MLP
 from tfapp.prediction import predict_rows
 from tfapp.runs import Run
@@ -147,6 +149,14 @@ def test_other_formats_are_read_back(digits_run, tmp_path):
     images = read_samples(digits_run).features[:5]
     found = interpreter.get_signature_runner("serving_default")(image=images)["probabilities"]
     np.testing.assert_allclose(found, live(images)["probabilities"], atol=1e-5)
+
+
+def test_an_export_for_a_tpu_is_written_in_other_formats_too(digits_run, tmp_path):
+    exported = export(digits_run, tmp_path, platform="tpu", formats=("tflite", "keras"))
+    assert tags(exported.path) == [{"serve"}, {"serve", "tpu"}]
+    assert exported.formats["tflite"] <= 1e-5
+    assert {"model.tflite", "model.keras"} <= read_card(exported.path)["files"].keys()
+    assert verify_export(exported.path).ok
 
 
 def test_a_module_has_no_keras_file(tmp_path):

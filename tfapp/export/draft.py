@@ -68,10 +68,13 @@ def write_draft(draft: Draft, beside: Path) -> ExportedModel:
     if draft.options.platform == "tpu":
         prove_compiles(module, draft.batch_sizes, check, tolerance)
     signatures = _save(module, draft, beside)
+    formats = {name: write_format(name, folder, module, check) for name in draft.options.formats}
+    # Now only: LiteRT's converter does not read a SavedModel with two graphs.
+    tags = ("serve", "tpu") if draft.options.platform == "tpu" else ()
+    amend(folder, {n: m for n, m in METHODS.items() if n in signatures}, tags=tags)
     warmup_requests = _accompany(folder, draft, signatures, check)
     differences = differences_in_new_process(folder)
     refuse_differences(differences, tolerance)
-    formats = {name: write_format(name, folder, module, check) for name in draft.options.formats}
     refuse_differences(formats, tolerance)
     exported = ExportedModel(
         path=draft.target,
@@ -117,8 +120,6 @@ def _save(module: ServingModule, draft: Draft, beside: Path) -> tuple[str, ...]:
         module.labels = tf.saved_model.Asset(str(labels))
     signatures = module.signatures()
     tf.saved_model.save(module, str(folder), signatures)
-    tags = ("serve", "tpu") if draft.options.platform == "tpu" else ()
-    amend(folder, {n: m for n, m in METHODS.items() if n in signatures}, tags=tags)
     return tuple(signatures)
 
 
