@@ -159,6 +159,27 @@ def test_an_export_for_a_tpu_is_written_in_other_formats_too(digits_run, tmp_pat
     assert verify_export(exported.path).ok
 
 
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_litert_looks_texts_up_and_unknown_ones_are_unknown(tmp_path, platform):
+    table = tmp_path / "shop.csv"
+    texts = ["red", "blue", "Zürich"]
+    rows = [f"{i % 5},{texts[i % 3]},{texts[i // 3 % 2]},{i % 7}" for i in range(84)]
+    table.write_text("\n".join(["size (cm),class,Class,price", *rows]), encoding="utf-8")
+    config = load_config(overrides={"data.source": str(table), "train.epochs": 1})
+    run = Run(train_model(config, runs=tmp_path / "trained").path)
+    exported = export(run, tmp_path, platform=platform, formats=("tflite",))
+    assert exported.formats["tflite"] <= 1e-5
+    encoded = np.array([text.encode() for text in [*texts, "never seen"]], object)
+    asked = {"size_cm": np.float32([1, 2, 3, 4]), "class_": encoded, "Class": encoded[::-1]}
+    servable = load_servable("m", 1, exported.path)
+    expected = servable.run(servable.signatures["predict"], asked)
+    interpreter = tf.lite.Interpreter(model_path=str(exported.path / "model.tflite"))
+    found = interpreter.get_signature_runner("serving_default")(**asked)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+
+
 def test_a_module_has_no_keras_file(tmp_path):
     config = load_config(overrides={"train.epochs": 1, "model.name": "raw_mlp"})
     run = Run(train_model(config, runs=tmp_path / "trained").path)

@@ -94,7 +94,7 @@ def _vocabularies(module: ServingModule) -> dict[str, Sequence[str]]:
 
 
 def _look_up(graph: Any, node: Any, _: str, args: list[Mapping[str, Sequence[str]]]) -> None:
-    """Replaces the look-up of a column's texts; tf2onnx itself writes tables of integers only."""
+    """Replaces the look-up of a column's texts; tf2onnx loses tables that a function holds."""
     (vocabularies,) = args
     texts, output = node.input[1], node.output[0]
     vocabulary = vocabularies[texts.partition(":")[0]]
@@ -107,8 +107,8 @@ def _look_up(graph: Any, node: Any, _: str, args: list[Mapping[str, Sequence[str
         domain="ai.onnx.ml",
         attr={
             "keys_strings": list(vocabulary),
-            "values_floats": np.arange(1, len(vocabulary) + 1, dtype=np.float32).tolist(),
-            "default_float": 0.0,
+            "values_int64s": list(range(1, len(vocabulary) + 1)),
+            "default_int64": 0,
         },
         shapes=[shape],
         dtypes=[dtype],

@@ -90,7 +90,9 @@ class ServingModule(tf.Module):
             return inputs[0]
         columns = self.predictor.info.columns or ()
         coded = [
-            self.tables[column.name].lookup(values) if column.name in self.tables else values
+            tf.cast(self.tables[column.name].lookup(values), tf.float32)
+            if column.name in self.tables
+            else values
             for column, values in zip(columns, inputs, strict=True)
         ]
         return tf.stack(coded, axis=-1)
@@ -191,7 +193,7 @@ def _stored_type(dtype: tf.DType) -> tf.DType:
 
 
 def _code_table(vocabulary: tuple[str, ...]) -> tf.lookup.StaticHashTable:
-    codes = tf.range(1, len(vocabulary) + 1, dtype=tf.float32)
+    codes = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)  # LiteRT has no tables of floats
     return tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(tf.constant(vocabulary), codes), default_value=0.0
+        tf.lookup.KeyValueTensorInitializer(tf.constant(vocabulary), codes), default_value=0
     )
