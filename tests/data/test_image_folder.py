@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,6 +51,17 @@ def test_part_folders_are_the_splits(load, tmp_path):
     fill(tmp_path / "pets/test", 3)
     splits = load(tmp_path / "pets")
     assert (splits.train.size, splits.validation.size, splits.test.size) == (10, 4, 6)
+
+
+def test_the_name_of_a_class_is_utf_8(load, tmp_path):
+    fill(tmp_path / "pets", classes=("cat", "café"))
+    assert load(tmp_path / "pets").info.classes == ("café", "cat")
+    try:
+        (tmp_path / "pets" / "café").rename(tmp_path / "pets" / os.fsdecode(b"caf\xe9"))
+    except OSError:
+        pytest.skip("names are UTF-8 in this file system")
+    with pytest.raises(DataError, match=r"folder '.*pets/caf\\udce9' is not UTF-8.*Rename the"):
+        load(tmp_path / "pets")
 
 
 def test_a_class_only_the_test_folder_has(load, tmp_path):

@@ -5,7 +5,7 @@ Folders are the classes. Colour decides itself: grey when every file is grey, el
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,20 @@ def list_images(folder: Path) -> list[Path]:
             f"no images in {empty[0]}, but its name makes it a class. Put"
             f" {', '.join(SUFFIXES)} files into it, or remove the folder."
         )
+    _refuse_undecoded(path for path, images in found.items() if images)
     return [image for images in found.values() for image in images]
+
+
+def _refuse_undecoded(classes: Iterable[Path]) -> None:
+    """Raises `DataError` for a name that exports, reports and cards could not hold as text."""
+    for path in classes:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"the name of the folder {str(path)!r} is not UTF-8, so it cannot be the name of a"
+                " class. Rename the folder."
+            ) from error
 
 
 def _images_in(folder: Path) -> list[Path]:
