@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfapp.config import load_config
-from tfapp.errors import ExitCode, ExportError
+from tfapp.errors import ExitCode, ExportError, StorageError
 from tfapp.export.saved_model import export_run
 from tfapp.export.verification import verify_export
 from tfapp.export.version import ExportOptions
@@ -178,6 +180,31 @@ def test_litert_looks_texts_up_and_unknown_ones_are_unknown(tmp_path, platform):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)
+
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (OSError(errno.ENOSPC, FULL), StorageError, f"{FULL}.*Free some space"),
+        (tf.errors.ResourceExhaustedError(None, None, f"m; {FULL}"), StorageError, "free some"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), ExportError, "Leave --format keras"),
+        (OSError("unknown layout"), ExportError, "as keras: unknown layout. Leave --format keras"),
+    ],
+    ids=["disk", "disk by TensorFlow", "memory", "format"],
+)
+def test_a_full_disk_is_no_fault_of_the_format(
+    digits_run, tmp_path, monkeypatch, error, kind, said
+):
+    def fail(self, file):
+        raise error
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    with pytest.raises(kind, match=said):
+        export(digits_run, tmp_path, formats=("keras",))
+    assert list((tmp_path / "m").iterdir()) == []
 
 
 def test_a_module_has_no_keras_file(tmp_path):

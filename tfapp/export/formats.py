@@ -7,6 +7,8 @@ model.onnx      `serving_default` for ONNX Runtime and its like, raw features
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -64,16 +66,27 @@ def write_format(name: str, folder: Path, module: ServingModule, check: Check) -
 
     Raises:
         ExportError: The model cannot be written in this format, or not be read back.
+        OSError: The disk refused.
+        OpError: Likewise, told by TensorFlow.
     """
     try:
         return FORMATS[name](folder, module, check)
     except ExportError:
         raise
     except Exception as error:  # converters raise whatever their parts raise
+        if _is_of_the_system(error):
+            raise
         raise ExportError(
             f"the model cannot be written as {name}: {shorten(reason_of(error), 200)}. Leave"
             f" --format {name} out."
         ) from error
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Tells whether it is nothing about the model: a full disk refuses any format."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):  # of memory, too
+        return os.strerror(errno.ENOSPC) in str(error)
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def _write_keras(folder: Path, module: ServingModule, check: Check) -> float:
