@@ -42,6 +42,26 @@ class NoXla(MLP):
         return tf.strings.to_number(tf.as_string(outputs))
 
 
+class Own(keras.Model):
+    """As anybody writes one."""
+
+    def __init__(self, outputs, width):
+        super().__init__()
+        self.arguments = {"outputs": outputs, "width": width}
+        self.first = keras.layers.Dense(width, "relu")
+        self.head = keras.layers.Dense(outputs)
+
+    def call(self, x, training=False):
+        return self.head(self.first(x))
+
+
+class OwnWithConfig(Own):
+    """Tells what it was made with."""
+
+    def get_config(self):
+        return dict(self.arguments)
+
+
 def export(run: Run, tmp_path: Path, **options):
     return export_run(run, tmp_path / "m", options=ExportOptions(**options))
 
@@ -213,6 +233,23 @@ def test_a_module_has_no_keras_file(tmp_path):
     with pytest.raises(ExportError, match=r"no keras.Model.*Leave --format keras out"):
         export(run, tmp_path, formats=("keras",))
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("name", ["Own", "OwnWithConfig"])
+def test_a_model_of_ones_own_needs_get_config_for_a_keras_file(tmp_path, name):
+    own = {"model.name": f"{__name__}:{name}", "model.options": {"width": 3}}
+    config = load_config(overrides={"train.epochs": 1, "data.source": "iris", **own})
+    run = Run(train_model(config, runs=tmp_path / "trained").path)
+    if name == "OwnWithConfig":
+        assert export(run, tmp_path, formats=("keras",)).formats["keras"] <= 1e-6
+        return
+    with pytest.raises(ExportError) as caught:
+        export(run, tmp_path, formats=("keras",))
+    assert str(caught.value) == (
+        "the model cannot be written as keras: Own has no get_config(), which tells Keras the"
+        " arguments that it is made with. Write one into the class, or leave --format keras out."
+    )
+    assert list((tmp_path / "m").iterdir()) == []
 
 
 def test_the_command_passes_it_all_on(digits_run, cli, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -98,12 +99,26 @@ def _write_keras(folder: Path, module: ServingModule, check: Check) -> float:
             " it. Leave --format keras out."
         )
     file = folder / "model.keras"
-    model.save(file)
+    _save_keras(model, file)
     kind = type(model)
     loaded = keras.models.load_model(file, custom_objects={kind.__name__: kind}, compile=False)
     again = Predictor(predictor.preprocess, loaded, predictor.info, predictor.head)
     answers = again(module.features(*map(tf.constant, check.inputs.values())))
     return worst_difference(check.outputs, answers)
+
+
+def _save_keras(model: keras.Model, file: Path) -> None:
+    try:
+        model.save(file)
+    except NotImplementedError as error:
+        if "get_config" not in str(error):
+            raise
+        named = re.search(r"Object (\w+) was created", str(error))
+        raise ExportError(
+            f"the model cannot be written as keras: {named[1] if named else type(model).__name__}"
+            " has no get_config(), which tells Keras the arguments that it is made with. Write one"
+            " into the class, or leave --format keras out."
+        ) from error
 
 
 def _write_tflite(folder: Path, module: ServingModule, check: Check) -> float:
