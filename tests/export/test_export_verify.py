@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +111,18 @@ def test_where_verify_is_a_run_or_a_word_too_many(cli):
         assert result.code == ExitCode.USAGE
         assert "type verify first: tfapp export verify PATH" in result.err
     assert "verify first" not in cli("export", "digits", "--version", "0", "verify").err
+
+
+def test_the_page_shows_what_verify_prints(digits_export, cli):
+    page = Path(__file__).parents[2] / "docs" / "exporting.md"
+    shown = re.search(r"\$ tfapp export verify \S+\n(SavedModel .*?)\n```", page.read_text(), re.S)
+    printed = cli("export", "verify", digits_export).out
+
+    def comparable(text):
+        text = re.sub(r"(?m)^SavedModel .*|(?<=difference )\S+|[ \t]+$", "", text)
+        return text.split("\n")
+
+    assert comparable(shown[1]) == comparable(printed.rstrip())
 
 
 def test_other_answers_are_a_no(digits_export, cli):
