@@ -224,7 +224,7 @@ def test_a_full_disk_is_no_fault_of_the_format(
     monkeypatch.setattr(keras.Model, "save", fail)
     with pytest.raises(kind, match=said):
         export(digits_run, tmp_path, formats=("keras",))
-    assert list((tmp_path / "m").iterdir()) == []
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_module_has_no_keras_file(tmp_path):
@@ -249,7 +249,7 @@ def test_a_model_of_ones_own_needs_get_config_for_a_keras_file(tmp_path, name):
         "the model cannot be written as keras: Own has no get_config(), which tells Keras the"
         " arguments that it is made with. Write one into the class, or leave --format keras out."
     )
-    assert list((tmp_path / "m").iterdir()) == []
+    assert not (tmp_path / "m").exists()
 
 
 def test_the_command_passes_it_all_on(digits_run, cli, tmp_path):

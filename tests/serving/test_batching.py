@@ -270,6 +270,7 @@ def test_a_signature_without_inputs_is_refused():
 
 def test_what_comes_after_the_end_does_not_wait_for_ever(pool):
     model = Model(threads=1)
+    busy(model, pool)
     waiting = model.asked(pool, [[1.0]])
     model.scheduler.close()
 
