@@ -60,6 +60,8 @@ def refused(result, code, *said):
         (("-x",), ExitCode.USAGE, "no flag -x. "),
         (("--rest_body_limt_mb=1",), ExitCode.USAGE, "Did you mean '--rest_body_limit_mb'?"),
         (("--rest_body_limit_mb=-1",), ExitCode.USAGE, "-1 is not in the range x>=0."),
+        (("--rest_busy_poll_us=a",), ExitCode.USAGE, "integer range, which is 0<=x<=100000."),
+        (("--rest_body_limit_mb=a",), ExitCode.USAGE, "integer range, which is x>=0."),
         (("--rest_busy_poll_us=-1",), ExitCode.USAGE, "-1 is not in the range 0<=x<=100000."),
         (("--rest_busy_pol_us=1",), ExitCode.USAGE, "Did you mean '--rest_busy_poll_us'?"),
         (("counter", "--grpc_socket_path=no/s"), NOT_STARTED, "there is no folder no for the"),

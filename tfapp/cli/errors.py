@@ -42,9 +42,18 @@ def report_error(error: BaseException, *, debug: bool) -> int:
     return ExitCode.FAILED
 
 
+def _range(kind: click.IntRange | click.FloatRange) -> str:
+    """Returns the numbers that an option takes, as its help shows them."""
+    low, high = "" if kind.min_open else "=", "" if kind.max_open else "="
+    if kind.max is None:
+        return f"x>{low}{kind.min}"
+    return f"x<{high}{kind.max}" if kind.min is None else f"{kind.min}<{low}x<{high}{kind.max}"
+
+
 def _usage(error: click.ClickException) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
+    kind = getattr(getattr(error, "param", None), "type", None)
     if isinstance(error, click.NoSuchOption):
         known = [o for p in context.command.params for o in p.opts] if context else []
         message = f"no option {error.option_name}.{did_you_mean(error.option_name, known)}"
@@ -52,6 +61,8 @@ def _usage(error: click.ClickException) -> int:
         known = context.command.list_commands(context)
         if message.startswith("No such command") and (word := message.split("'")[1]):
             message = f"no command {word!r}.{did_you_mean(word, known)} Known: {', '.join(known)}."
+    elif isinstance(kind, click.IntRange | click.FloatRange) and message.endswith(" range."):
+        message = f"{message[:-1]}, which is {_range(kind)}."
     click.echo(f"error: {message}", err=True)
     if context is not None:
         click.echo(f"Try: {context.command_path} --help", err=True)
