@@ -161,7 +161,18 @@ def content_of(route: Route, body: bytes) -> Content:
 
 
 def quick_content_of(route: Route, body: bytes) -> Content | None:
-    """Does what `content_of` does; returns None for what takes longer to read, or to refuse."""
+    """Parses the body of a request as `content_of` does, if that is quick.
+
+    Args:
+        route: What is asked for.
+        body: Its JSON.
+
+    Returns:
+        What it holds; None for what takes longer to read, or is to be refused as no JSON.
+
+    Raises:
+        ServingError: `INVALID_ARGUMENT`: the name of its signature is no string.
+    """
     numbers = _numbers(route, body)
     if numbers is not None:
         return numbers
