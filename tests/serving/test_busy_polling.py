@@ -112,7 +112,7 @@ def test_zero_is_never():
 
 
 def test_a_single_core_is_left_to_whoever_asks(monkeypatch):
-    monkeypatch.setattr("tfapp.serving.busy_polling.usable_cores", lambda: 1)
+    monkeypatch.setattr("tfapp.serving.busy_polling.whole_cores", lambda: 1)
 
     async def run() -> None:
         assert await (await asked()).looks() == 0

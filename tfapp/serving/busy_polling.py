@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from tfapp.cores import usable_cores
+from tfapp.cores import whole_cores
 
 # How many of the last requests count, and how large a share of them must have followed at once.
 _REMEMBERED = 32
@@ -29,13 +29,13 @@ class BusyPolling:
     All methods are to be called in the thread of the loop.
 
     Args:
-        seconds: How long to look after an answer; 0 for never. With a single core it is never, too:
-            whoever asks would wait for it.
+        seconds: How long to look after an answer; 0 for never. With the time of a single core it is
+            never, too: whoever asks would wait for it.
         clock: Gives the time in seconds.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._seconds = seconds if usable_cores() > 1 else 0.0
+        self._seconds = seconds if whole_cores() > 1 else 0.0
         self._clock = clock
         self._followed = 0.0  # the share of the last requests that followed an answer at once
         self._answered = -seconds
