@@ -59,11 +59,11 @@ def test_what_is_wrong_with_one_connection_does_not_end_the_others(monkeypatch, 
     seen: list[Connection] = []
     as_ever = Connection.close_if_idle
 
-    def fail_for_one(connection: Connection) -> None:
+    def fail_for_one(connection: Connection, seconds: float) -> None:
         seen.append(connection)
         if connection is seen[0]:
             raise LookupError("this one")
-        as_ever(connection)
+        as_ever(connection, seconds)
 
     monkeypatch.setattr(Connection, "close_if_idle", fail_for_one)
     echo = Echo()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from json_for_tests import inputs
 
 from tfapp.serving import json_numbers, rest_requests
-from tfapp.serving.json_numbers import number_inputs
+from tfapp.serving.json_numbers import NumberInputs, number_inputs
 from tfapp.serving.json_parsing import parse_object
 from tfapp.serving.json_values import PredictInputs, predict_inputs
 from tfapp.serving.models import ModelSpec
@@ -61,9 +61,16 @@ def _outcome(document: dict, infos: dict, **options: bool) -> Any:
         return error.code, str(error)
 
 
-def _read(body: bytes, infos: dict) -> Any:
-    """What is read without a list of Python; None if it is left to others."""
+def _read(body: bytes, infos: dict, *, elsewhere: bool = False) -> Any:
+    """What is read without a list of Python; None if it is left to others.
+
+    Args:
+        elsewhere: Whether it is read by another process than the one that takes it.
+    """
     found = number_inputs(body)
+    if found is not None and elsewhere:
+        packed = found.packed()
+        found = None if packed is None else NumberInputs.unpacked(packed)
     arrays = None if found is None else found.take(infos)
     return None if arrays is None else _plain(PredictInputs(arrays, found.rows))
 
@@ -113,6 +120,7 @@ def test_all_ways_agree(tensors, dtype, form, same, indent, signature):
     assert _outcome(document, infos, may_hold_bools=bools) == exact
     with mock.patch.object(json_numbers, "_SMALL_ROW", 0):
         assert _read(spelled.encode(), infos) in (exact, None)
+        assert _read(spelled.encode(), infos, elsewhere=True) in (exact, None)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +150,15 @@ def test_numbers_of_one_shape_are_read(body, dtype, expected):
     assert found.signature == ("s" if "signature_name" in body else "")
     assert arrays["x"].dtype == dtype.as_numpy_dtype
     np.testing.assert_array_equal(arrays["x"], np.array(expected, dtype.as_numpy_dtype))
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64, tf.int32])
+@pytest.mark.parametrize("body", ['{"instances":[[1,2],[3,4.5]]}', '{"inputs":{"x":[[1],[-2]]}}'])
+def test_floats_alone_may_be_read_by_another_process(body, dtype):
+    infos = inputs(x=dtype)
+    here, elsewhere = (_read(body.encode(), infos, elsewhere=other) for other in (False, True))
+
+    assert elsewhere == (here if dtype.is_floating else None)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_options_of_ours_reach_the_server(cli, counter, monkeypatch):
         "--rest-gzip-answers",
         "--no-adaptive-batching",
         "--rest-busy-poll-us=50",
+        "--rest-readers=0",
     )
     cli("serve", "counter", *ports, "--rest_body_limit_mb=0", "--rest_busy_poll_us", "0")
     cli("serve", "counter", *ports)
@@ -96,9 +97,10 @@ def test_options_of_ours_reach_the_server(cli, counter, monkeypatch):
             gzip_answers=True,
             adaptive_batching=False,
             busy_poll_seconds=50e-6,
+            rest_readers=0,
         ),
         ServerOptions(body_limit=None, busy_poll_seconds=0.0),
-        ServerOptions(body_limit=512 * 2**20, busy_poll_seconds=200e-6),
+        ServerOptions(body_limit=512 * 2**20, busy_poll_seconds=200e-6, rest_readers=1),
     ]
 
 

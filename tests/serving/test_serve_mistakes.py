@@ -63,6 +63,8 @@ def refused(result, code, *said):
         (("--rest_busy_poll_us=a",), ExitCode.USAGE, "integer range, which is 0<=x<=100000."),
         (("--rest_body_limit_mb=a",), ExitCode.USAGE, "integer range, which is x>=0."),
         (("--rest_busy_poll_us=-1",), ExitCode.USAGE, "-1 is not in the range 0<=x<=100000."),
+        (("--rest_readers=-1",), ExitCode.USAGE, "-1 is not in the range x>=0."),
+        (("--rest_readers=all",), ExitCode.USAGE, "integer range, which is x>=0."),
         (("--rest_busy_pol_us=1",), ExitCode.USAGE, "Did you mean '--rest_busy_poll_us'?"),
         (("counter", "--grpc_socket_path=no/s"), NOT_STARTED, "there is no folder no for the"),
         (("counter", "--port=70000"), ExitCode.USAGE, "a port from 1 to 65535, or 0 for none"),
@@ -93,13 +95,14 @@ def test_what_cannot_be_meant_is_answered(cli, counter, words, code, said):
         (["--rest_body_limit_mb=1"], "--rest_body_limit_mb is an option"),
         (["--rest-gzip-answers"], "--rest_gzip_answers is an option"),
         (["--rest_busy_poll_us=0"], "--rest_busy_poll_us is an option"),
+        (["--rest_readers=1"], "--rest_readers is an option"),
         # Even where it says what is the default anyway.
         (
             ["--rest_gzip_answers", "--rest_body_limit_mb", "512"],
             "--rest_body_limit_mb, --rest_gzip_answers are options",
         ),
     ],
-    ids=["limit", "gzip", "poll", "both"],
+    ids=["limit", "gzip", "poll", "readers", "both"],
 )
 def test_options_of_ours_are_not_dropped_before_the_real_server(
     cli, counter, tmp_path, words, named

@@ -128,6 +128,15 @@ Examples:
     " soon; 0 to sleep at once.",
 )
 @click.option(
+    "--rest_readers",
+    cls=OwnOption,
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Processes that help to read requests by REST when many clients ask at once; at most one"
+    " for each core but the first.",
+)
+@click.option(
     "--adaptive_batching/--no_adaptive_batching",
     cls=OwnOption,
     default=True,
@@ -144,6 +153,7 @@ def serve(
     rest_body_limit_mb: int,
     rest_gzip_answers: bool,
     rest_busy_poll_us: int,
+    rest_readers: int,
     adaptive_batching: bool,
     runs: Path | None,
     quiet: bool,
@@ -167,6 +177,7 @@ def serve(
         gzip_answers=rest_gzip_answers,
         adaptive_batching=adaptive_batching,
         busy_poll_seconds=rest_busy_poll_us / 1e6,
+        rest_readers=rest_readers,
     )
     return _serve(_resolve(flags, others, words, runs), server, log, chosen)
 

@@ -102,17 +102,22 @@ class HttpLimits:
     lingering: int = 64
 
 
-@functools.lru_cache(256)
-def answer_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Writes the beginning of an answer.
+def answer_head(answer: HttpAnswer, connection: bytes = b"") -> bytes:
+    """Writes an answer without its body.
 
     Args:
-        status: Of HTTP.
-        headers: Their names and values.
-
-    Returns:
-        The first line and the headers, without the empty line that ends them.
+        answer: What to write.
+        connection: The header that says whether the connection is kept; nothing if it is.
     """
+    return b"%bcontent-length: %d\r\n%b\r\n" % (
+        _beginning(answer.status, answer.headers),
+        len(answer.body),
+        connection,
+    )
+
+
+@functools.lru_cache(256)
+def _beginning(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     try:
         phrase = http.HTTPStatus(status).phrase
     except ValueError:  # 499 is nginx's, and the contract's

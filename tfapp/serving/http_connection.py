@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -23,6 +24,7 @@ from tfapp.serving.uptake import Uptake
 
 if TYPE_CHECKING:
     from tfapp.serving.http_connections import Connections
+    from tfapp.serving.readers import Returned
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ _CALM = 0.02
 # How long, and how much, a client may still send that nobody wants, until it has read why.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**26
+# How long one that was released, and has come back for a request that only this process can read,
+# is kept: the next may be such a one, too.
+_STAY_SECONDS = 2.0
 _CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
 
 
@@ -44,9 +49,10 @@ class Connection(asyncio.Protocol):
 
     Args:
         connections: Those it belongs to.
+        returned: What it was with another process that read for it, if it was.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, returned: Returned | None = None) -> None:
         self._all = connections
         self._limits = connections.limits
         self._handler = connections.handler
@@ -65,6 +71,10 @@ class Connection(asyncio.Protocol):
         self._since = self._loop.time()  # what is under way began
         self._writable = True  # whether the client takes what is written
         self._unread = False  # whether an answer may not have reached it
+        self._returned = returned
+        stays = returned is not None and returned.stays
+        self._stays_until = self._since + _STAY_SECONDS if stays else 0.0
+        self._asked = False  # since that was asked for
         self._new_request()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,8 +82,34 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._uptake = Uptake(transport)
         self._all.open.add(self)
-        if self._all.are_too_many():
+        if self._returned is None and self._all.are_too_many():
             self._refuse(503, TOO_MANY)
+        if (returned := self._returned) is not None:
+            self._returned = None
+            if returned.answer is not None:
+                self._write(returned.answer, b"")
+            if returned.received:
+                self.data_received(returned.received)
+
+    def take_asked(self) -> bool:
+        """Returns whether it may be released, and has begun a request since this was called."""
+        asked, self._asked = self._asked, False
+        return asked and self._loop.time() >= self._stays_until
+
+    def release(self, take: Callable[[int], None]) -> None:
+        """Goes to another process, unless something is under way.
+
+        Args:
+            take: Is given the number of its socket's file, which is closed here afterwards. If it
+                raises, nothing has changed.
+        """
+        if self._busy or self._waiting or self._arriving or self._refused or self._ends:
+            return
+        if self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return
+        take(self._transport.get_extra_info("socket").fileno())
+        self._all.open.discard(self)
+        self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Ends; an answer that is still owed is not sent."""
@@ -247,7 +283,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _begin(self, request: HttpRequest, header: bytes) -> None:
-        self._busy = True
+        self._busy = self._asked = True
         self._header = header
         self._method = request.method
         try:
@@ -279,11 +315,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _write(self, answer: HttpAnswer, header: bytes) -> None:
-        head = b"%bcontent-length: %d\r\n%b\r\n" % (
-            answer_head(answer.status, answer.headers),
-            len(answer.body),
-            header,
-        )
+        head = answer_head(answer, header)
         self._unread = True
         if self._method == "HEAD":
             self._transport.write(head)
@@ -352,11 +384,14 @@ class Connection(asyncio.Protocol):
         elif seconds > self._limits.idle_seconds:
             self._transport.close()
 
-    def close_if_idle(self) -> None:
-        """Closes it if no answer is owed, and no request is arriving."""
+    def close_if_idle(self, seconds: float) -> None:
+        """Closes it if for so long no answer was owed, and no request has been arriving."""
         if self._transport.is_closing():
             # TLS waits for the farewell of a client who may not listen before its next request.
             if self._uptake.has_all():
                 self._transport.abort()
-        elif not (self._busy or self._waiting or self._arriving or self in self._all.lingering):
+        elif self._busy or self._waiting or self._arriving or self in self._all.lingering:
+            return
+        # To close before what has come is read would be a reset.
+        elif self._loop.time() - self._since > seconds and not self._uptake.unread():
             self._transport.close()

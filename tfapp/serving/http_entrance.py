@@ -39,16 +39,19 @@ class Entrance:
         self._seconds = handshake_seconds if tls else None
         self._has_room = has_room
 
-    def admit(self, accepted: socket.socket) -> None:
+    def admit(
+        self, accepted: socket.socket, make: Callable[[], asyncio.Protocol] | None = None
+    ) -> None:
         """Begins to let one in.
 
         Args:
             accepted: Its socket; it is closed if there is no coming in.
+            make: Makes its protocol, if it is another than that of others.
         """
         if self._tls and not self._has_room():
             accepted.close()  # without a handshake nothing can be said
             return
-        task = asyncio.get_running_loop().create_task(self._admit(accepted))
+        task = asyncio.get_running_loop().create_task(self._admit(accepted, make or self._make))
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
 
@@ -57,11 +60,11 @@ class Entrance:
         for task in self.under_way:
             task.cancel()
 
-    async def _admit(self, accepted: socket.socket) -> None:
+    async def _admit(self, accepted: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                self._make, accepted, ssl=self._tls, ssl_handshake_timeout=self._seconds
+                make, accepted, ssl=self._tls, ssl_handshake_timeout=self._seconds
             )
         except OSError as error:  # an error of TLS is one, and so is to take too long
             log.debug("a connection was not let in: %s", error)

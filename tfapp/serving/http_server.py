@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
@@ -11,10 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from tfapp.serving.event_loops import new_event_loop
 from tfapp.serving.http1 import Handler, HttpLimits
 from tfapp.serving.http_connection import TOO_MANY, Connection
 from tfapp.serving.http_connections import Connections
 from tfapp.serving.http_entrance import Entrance, HandedOver
+from tfapp.serving.readers import MakeReaders, Returned
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class HttpServer:
         bound: A socket that does not listen yet; it is closed with the server.
         limits: What clients may take.
         tls: For HTTPS.
+        readers: Makes the processes that read requests where one cannot; without TLS only.
     """
 
     def __init__(
@@ -44,13 +48,17 @@ class HttpServer:
         *,
         limits: HttpLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        readers: MakeReaders | None = None,
     ) -> None:
         limits = limits or HttpLimits()
         self._connections = Connections(handler, limits)
+        self._readers = None if readers is None or tls is not None else readers(self._adopt)
+        if self._readers is not None:
+            self._connections.away = self._away
         self._entrance = Entrance(self._connect, tls, limits.handshake_seconds, self._has_room)
         self._socket = bound
         self._tls = tls
-        self._loop = _new_event_loop()
+        self._loop = new_event_loop()
         self._listens = threading.Event()
         self._end = threading.Event()
         self._end_at = 0.0
@@ -68,8 +76,8 @@ class HttpServer:
         return self._thread.is_alive()
 
     def open_connections(self) -> int:
-        """Returns how many connections there are, also those that are shaking hands."""
-        return len(self._connections.open) + len(self._entrance.under_way)
+        """Returns how many connections there are, also those that are not quite here."""
+        return len(self._connections.open) + len(self._entrance.under_way) + self._with_readers()
 
     def close(self, end: float) -> None:
         """Returns when the requests under way are answered, or at the time `end`.
@@ -90,6 +98,8 @@ class HttpServer:
         except Exception:
             log.exception("HTTP ended by itself")
         finally:
+            if self._readers is not None:
+                self._readers.close()
             self._loop.close()
 
     async def _serve(self) -> None:
@@ -104,6 +114,8 @@ class HttpServer:
         door = self._socket.dup()
         server.close()
         self._let_in(door)
+        if self._readers is not None:
+            self._readers.call_back()
         self._loop.call_later(_LAST_HANDSHAKE_SECONDS, self._entrance.close)
         await self._until(self._is_empty, time.monotonic() + _LINGER_SECONDS)
         await self._until(self._is_empty_of_idle, self._end_at)
@@ -114,6 +126,17 @@ class HttpServer:
 
     def _hand_over(self) -> HandedOver:
         return HandedOver(self._entrance)
+
+    def _adopt(self, returned: Returned) -> None:
+        """Takes a connection back from who has read for it."""
+        make = functools.partial(Connection, self._connections, returned)
+        self._entrance.admit(returned.socket, make)
+
+    def _with_readers(self) -> int:
+        return 0 if self._readers is None else self._readers.away()
+
+    def _away(self) -> int:
+        return self._with_readers() + len(self._entrance.under_way)
 
     def _has_room(self) -> bool:
         if not self._connections.are_too_many(len(self._entrance.under_way) + 1):
@@ -129,26 +152,26 @@ class HttpServer:
                 self._entrance.admit(door.accept()[0])
 
     def _is_empty(self) -> bool:
-        return not (self._connections.open or self._entrance.under_way)
+        return not self.open_connections()
 
     def _is_empty_of_idle(self) -> bool:
-        self._connections.close_idle()
+        self._connections.close_idle(_LINGER_SECONDS)
         return self._is_empty()
 
     async def _until(self, true: Callable[[], bool], end: float) -> None:
         while not true() and time.monotonic() < min(end, self._end_at):
             await self._pause()
 
+    def _look_for_readers(self) -> None:
+        try:
+            if self._readers is not None:
+                self._readers.look(self._connections.open)
+        except Exception:  # it is but faster with them
+            log.exception("connections could not be handed over")
+
     async def _pause(self) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
+        self._look_for_readers()
         if time.monotonic() - self._swept >= _SWEEP_SECONDS:
             self._swept = time.monotonic()
             self._connections.drop_late()
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -12,13 +12,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import simdjson
 
 from tfapp.serving.json_types import FLOATS, INTEGER_RANGES, float_array, integer_array
-from tfapp.serving.servable import TensorInfo
+
+if TYPE_CHECKING:  # a process that only reads does without TensorFlow
+    from tfapp.serving.servable import TensorInfo
+
+# So few numbers are sooner read one by one than prepared to be read at once.
+SHORT_BODY = 1024  # bytes
 
 # What begins otherwise is not parsed in vain: texts, base64, rows of single numbers with names.
 _BEGINNING = re.compile(
@@ -30,6 +35,26 @@ _MOST_MEMBERS = 64  # each is looked for among all
 # Names with brackets would be counted with those of lists; one with NUL is looked up up to that.
 _NOT_NAMED = frozenset("[],\0")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
+
+
+class BodyNeeded(Exception):
+    """Numbers that were read elsewhere are not what the model takes: the body has to be read."""
+
+
+class Packed(NamedTuple):
+    """Numbers of a predict request as plain data.
+
+    Attributes:
+        signature: The signature it names; empty if it names none.
+        rows: Whether the numbers were given as `instances`.
+        shapes: Names and shapes of the inputs; None instead of the name of an only one without.
+        doubles: Their numbers, one input after the other, as the machine holds doubles.
+    """
+
+    signature: str
+    rows: bool
+    shapes: list[tuple[str | None, tuple[int, ...]]]
+    doubles: bytes
 
 
 class Numbers:
@@ -67,6 +92,24 @@ class Numbers:
             return None
 
 
+class Doubles:
+    """Numbers of one shape that another process has read.
+
+    Args:
+        values: As doubles.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def array(self, dtype: str) -> np.ndarray | None:
+        """Returns it as an array of a type; None if it has to be read as that, or does not fit."""
+        return float_array(self._values, dtype) if dtype in FLOATS else None
+
+
+AnyNumbers = Numbers | Doubles
+
+
 class NumberInputs:
     """A predict request that was read, and whose numbers can be taken once its model is known.
 
@@ -80,10 +123,40 @@ class NumberInputs:
         rows: As given.
     """
 
-    def __init__(self, signature: str, rows: bool, numbers: Numbers | dict[str, Numbers]) -> None:
+    def __init__(
+        self, signature: str, rows: bool, numbers: AnyNumbers | Mapping[str, AnyNumbers]
+    ) -> None:
         self.signature = signature
         self.rows = rows
         self._numbers = numbers
+
+    @staticmethod
+    def unpacked(packed: Packed) -> NumberInputs:
+        """Returns what `packed` was called of, in another process."""
+        named: dict[str, AnyNumbers] = {}
+        alone: AnyNumbers | None = None
+        start = 0
+        for name, shape in packed.shapes:
+            values = np.frombuffer(packed.doubles, np.float64, math.prod(shape), start)
+            start += values.nbytes
+            numbers = Doubles(values.reshape(shape))
+            if name is None:
+                alone = numbers
+            else:
+                named[name] = numbers
+        return NumberInputs(packed.signature, packed.rows, alone or named)
+
+    def packed(self) -> Packed | None:
+        """Returns it as plain data; None if some of its numbers are none."""
+        given = self._numbers
+        shapes, doubles = [], []
+        for name, numbers in given.items() if isinstance(given, Mapping) else [(None, given)]:
+            array = numbers.array("float64")
+            if array is None:
+                return None
+            shapes.append((name, array.shape))
+            doubles.append(array.tobytes())
+        return Packed(self.signature, self.rows, shapes, b"".join(doubles))
 
     def take(self, inputs: Mapping[str, TensorInfo]) -> dict[str, np.ndarray] | None:
         """Returns an array for each input, and frees what was read.
@@ -95,7 +168,7 @@ class NumberInputs:
             The arrays; None if they are not what the inputs take.
         """
         given, self._numbers = self._numbers, {}
-        if isinstance(given, Numbers):
+        if not isinstance(given, Mapping):
             given = dict.fromkeys(inputs, given) if len(inputs) == 1 else {}
         if self.rows and given.keys() != inputs.keys():
             return None
@@ -147,7 +220,7 @@ def _inputs(document: Any, brackets: bytes) -> NumberInputs:
     return NumberInputs(signature, rows, numbers)
 
 
-def _numbers(given: Any, most: int) -> tuple[Numbers | dict[str, Numbers], bytes]:
+def _numbers(given: Any, most: int) -> tuple[Numbers | Mapping[str, Numbers], bytes]:
     """Returns numbers, and the brackets and commas that there are if all is of one shape.
 
     Args:

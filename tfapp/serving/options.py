@@ -16,6 +16,8 @@ class ServerOptions:
         adaptive_batching: Compute requests together where that changes nothing but last digits.
         busy_poll_seconds: How long REST looks for the next request before it sleeps, where requests
             follow one another; 0 for never.
+        rest_readers: How many further processes may read requests by REST where many clients ask
+            at once.
     """
 
     rest_tls: bool = False
@@ -23,3 +25,4 @@ class ServerOptions:
     gzip_answers: bool = False
     adaptive_batching: bool = True
     busy_poll_seconds: float = 200e-6
+    rest_readers: int = 1

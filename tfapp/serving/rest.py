@@ -22,12 +22,17 @@ from tfapp.serving.compression import compressed, inflate, is_worth_it, is_zippe
 from tfapp.serving.description_pages import DescriptionPages
 from tfapp.serving.http1 import HttpAnswer, HttpRequest, Reply
 from tfapp.serving.json_answers import error_json
+from tfapp.serving.json_numbers import BodyNeeded
 from tfapp.serving.models import ModelSpec, ServedModels
 from tfapp.serving.observing import Observer, RequestRecord
+from tfapp.serving.ongoing import Ongoing
 from tfapp.serving.pages import DESCRIPTION_PATHS, PATHS, page
+from tfapp.serving.reader_messages import ReadQuestion
 from tfapp.serving.rest_requests import (
+    Content,
     Question,
     Route,
+    content_of_numbers,
     describe,
     parse_route,
     plan,
@@ -44,14 +49,6 @@ log = logging.getLogger(__name__)
 # What answers a path of its own: content type and body.
 Page = Callable[[], tuple[bytes, bytes]]
 
-# Source: `ToHTTPStatusCode` of TensorFlow Serving; the others are 500.
-_HTTP = {
-    Code.OK: 200, Code.INVALID_ARGUMENT: 400, Code.FAILED_PRECONDITION: 400,
-    Code.OUT_OF_RANGE: 400, Code.UNAUTHENTICATED: 401, Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404, Code.ALREADY_EXISTS: 409, Code.ABORTED: 409, Code.RESOURCE_EXHAUSTED: 429,
-    Code.CANCELLED: 499, Code.UNIMPLEMENTED: 501, Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
-}  # fmt: skip
 _REFUSED = {
     408: Code.DEADLINE_EXCEEDED, 413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL,
     503: Code.UNAVAILABLE,
@@ -139,7 +136,7 @@ class RestApp:
         if self._options.gzip:
             reply = functools.partial(self._reply_smaller, request, reply)
         if path[:4].lower() == "/v1/":
-            ongoing = _Ongoing(request, reply, self._headers, self._observer)
+            ongoing = Ongoing(request, reply, self._headers, self._observer)
             try:
                 self._begin(request, ongoing)
             except Exception as error:
@@ -158,6 +155,29 @@ class RestApp:
         else:
             reply(HttpAnswer(404, b"Not Found\n", _PLAIN))
 
+    def answer_read(self, question: ReadQuestion, reply: Reply) -> bool:
+        """Answers a request to predict that another process has read.
+
+        Args:
+            question: What was asked.
+            reply: As for `answer`.
+
+        Returns:
+            Whether it is answered, at once or later. If not, the request itself is needed: it is
+            not known to be quick, or its numbers are not all that it takes to answer it.
+        """
+        request = HttpRequest("POST", question.path, b"", {}, b"")
+        ongoing = Ongoing(request, reply, self._headers, self._observer, question.arrived)
+        ongoing.record.request_bytes = question.body_bytes
+        try:
+            route = self._note_route(request, ongoing)
+            return self._begin_at_once(ongoing, route, request, content_of_numbers(question.inputs))
+        except BodyNeeded:
+            return False
+        except Exception as error:
+            ongoing.done(error)
+            return True
+
     def refuse(self, status: int, text: str) -> HttpAnswer:
         """Returns the answer to what is no request, and tells of it."""
         code = _REFUSED.get(status, Code.INVALID_ARGUMENT)
@@ -170,13 +190,11 @@ class RestApp:
         self._compressing.shutdown(wait=False)
         self._descriptions.close()
 
-    def _begin(self, request: HttpRequest, ongoing: _Ongoing) -> None:
+    def _begin(self, request: HttpRequest, ongoing: Ongoing) -> None:
         if request.method == "OPTIONS":
             ongoing.done(_preflight(request.headers))
             return
-        route = _route(request.method, request.path)
-        record = ongoing.record
-        record.api, record.model = route.action, route.spec.name
+        route, record = self._note_route(request, ongoing), ongoing.record
         if route.action == "status":  # must come when all threads are busy, and takes no time
             ongoing.done(describe(route, self._models))
         elif route.action == "metadata":
@@ -185,15 +203,32 @@ class RestApp:
             record.deadline = time.monotonic() + self._options.timeout_ms / 1000
             self._in_thread(ongoing, self._infer, route, request, record)
 
-    def _begin_in_loop(self, ongoing: _Ongoing, route: Route, request: HttpRequest) -> bool:
+    def _note_route(self, request: HttpRequest, ongoing: Ongoing) -> Route:
+        route, record = _route(request.method, request.path), ongoing.record
+        record.api, record.model = route.action, route.spec.name
+        return route
+
+    def _begin_in_loop(self, ongoing: Ongoing, route: Route, request: HttpRequest) -> bool:
         """Answers a request in the event loop if it is known to be quick; returns whether it is."""
         if not self._options.in_loop or len(request.body) > _SHORT_BYTES or is_zipped(request):
             return False
-        began, record = time.perf_counter(), ongoing.record
+        began = time.perf_counter()
         self._polling.arrived()
         content = quick_content_of(route, request.body)
-        if content is None:
-            return False
+        return content is not None and self._begin_at_once(
+            ongoing, route, request, content, began=began, answered=self._polling.answered
+        )
+
+    def _begin_at_once(
+        self,
+        ongoing: Ongoing,
+        route: Route,
+        request: HttpRequest,
+        content: Content,
+        began: float | None = None,
+        answered: Callable[[], None] = lambda: None,
+    ) -> bool:
+        began, record = began or time.perf_counter(), ongoing.record
         key = request.path, content.signature
         if self._seconds.get(key, _UNKNOWN)[1] >= _SHORT_SECONDS:
             return False
@@ -212,12 +247,12 @@ class RestApp:
             lease.__exit__(None, None, None)
             self._remember(key, planned + seconds)
             ongoing.done(result)
-            self._polling.answered()
+            answered()
 
         self._turns.add(computation, record, done)
         return True
 
-    def _in_thread(self, ongoing: _Ongoing, work: Callable[..., bytes], *arguments: Any) -> None:
+    def _in_thread(self, ongoing: Ongoing, work: Callable[..., bytes], *arguments: Any) -> None:
         """Does work in a thread, for as long as the options allow."""
         loop = asyncio.get_running_loop()
         future = self._threads.submit(work, *arguments)
@@ -273,7 +308,7 @@ class RestApp:
         route = Route(verb, ModelSpec(servable.name, servable.version))
         return plan(read(route, body), servable, check_method=self._options.check_method).result()
 
-    def _give_up(self, ongoing: _Ongoing, future: Future[bytes]) -> None:
+    def _give_up(self, ongoing: Ongoing, future: Future[bytes]) -> None:
         future.cancel()
         ongoing.done(
             ServingError(
@@ -310,50 +345,6 @@ class RestApp:
         # none, and is remembered for some time: the next may be as slow.
         before, most = self._seconds.get(key, (seconds, 0.0))
         self._seconds[key] = max(seconds, 0.9 * before), max(min(seconds, before), 0.9 * most)
-
-
-class _Ongoing:
-    """A request of the `/v1/` space that is being answered."""
-
-    __slots__ = ("_began", "_headers", "_observer", "_reply", "_request", "_waits", "record")
-
-    def __init__(
-        self,
-        request: HttpRequest,
-        reply: Reply,
-        headers: tuple[tuple[bytes, bytes], ...],
-        observer: Observer,
-    ) -> None:
-        self.record = RequestRecord("REST", "", request_bytes=len(request.body))
-        self._request = request
-        self._reply = reply
-        self._headers = headers
-        self._observer = observer
-        self._waits = True
-        self._began = time.perf_counter()
-
-    def done(self, result: bytes | BaseException) -> None:
-        """Answers with a body, or with what went wrong; whatever comes later is too late."""
-        if not self._waits:
-            return
-        self._waits = False
-        record, status = self.record, 200
-        if isinstance(result, bytes):
-            body = result
-        else:
-            if not isinstance(result, ServingError):
-                result = self._unforeseen(result)
-            record.code, record.message = result.code, str(result)
-            status, body = _HTTP.get(result.code, 500), error_json(record.message)
-        record.seconds = time.perf_counter() - self._began
-        record.answer_bytes = len(body)
-        self._observer.request(record)
-        self._reply(HttpAnswer(status, body, self._headers))
-
-    def _unforeseen(self, error: BaseException) -> ServingError:
-        request = self._request
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
-        return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _route(method: str, path: str) -> Route:

@@ -20,7 +20,7 @@ from tfapp.serving.hints import path_hint, signatures_hint
 from tfapp.serving.inference import Computation
 from tfapp.serving.json_answers import classifications_json, predictions_json, regressions_json
 from tfapp.serving.json_examples import parse_examples
-from tfapp.serving.json_numbers import NumberInputs, number_inputs
+from tfapp.serving.json_numbers import SHORT_BODY, BodyNeeded, NumberInputs, number_inputs
 from tfapp.serving.json_parsing import parse_object, plain_object
 from tfapp.serving.json_values import (
     PredictInputs,
@@ -36,8 +36,6 @@ from tfapp.serving.status import Code, ServingError, invalid
 # numbers. Of all that come at a time only one is read.
 _LARGE = 2**22  # bytes
 _ONE_LARGE = threading.Lock()
-# So few numbers are sooner read one by one than prepared to be read at once.
-_SHORT = 1024  # bytes
 
 _OF_VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -112,7 +110,7 @@ class Question(NamedTuple):
 
     Attributes:
         route: What is asked for.
-        body: As it was sent, but for its compression.
+        body: As it was sent, but for its compression; empty if only its numbers are there.
         content: Its JSON.
         examples: Serialized `tf.Example`s `[N]`, if they are to be classified or regressed.
     """
@@ -181,10 +179,14 @@ def quick_content_of(route: Route, body: bytes) -> Content | None:
 
 
 def _numbers(route: Route, body: bytes) -> Content | None:
-    if route.action != "predict" or len(body) <= _SHORT:
+    if route.action != "predict" or len(body) <= SHORT_BODY:
         return None
-    if (numbers := number_inputs(body)) is None:
-        return None
+    numbers = number_inputs(body)
+    return None if numbers is None else content_of_numbers(numbers)
+
+
+def content_of_numbers(numbers: NumberInputs) -> Content:
+    """Returns what `content_of` does for a body that is read already."""
     return Content(numbers.signature or DEFAULT_SIGNATURE, {}, numbers)
 
 
@@ -220,6 +222,7 @@ def plan(
 
     Raises:
         ServingError: The request does not fit the model.
+        BodyNeeded: Nor do its numbers, and its body is not there.
     """
     name, examples = question.content.signature, question.examples
     if examples is None:
@@ -267,6 +270,8 @@ def _inputs(question: Question, signature: Signature) -> tuple[PredictInputs, li
         arrays = numbers.take(signature.inputs)
         if arrays is not None:
             return PredictInputs(arrays, numbers.rows), []
+        if not body:
+            raise BodyNeeded
         document = parse_object(body)
     inputs = predict_inputs(
         document,

@@ -29,6 +29,7 @@ from tfapp.serving.observing import LoadRecord, Observer, Observers
 from tfapp.serving.options import ServerOptions
 from tfapp.serving.ports import bound_socket
 from tfapp.serving.prometheus import CONTENT_TYPE
+from tfapp.serving.readers import MakeReaders, ReaderOptions, Readers, most_readers
 from tfapp.serving.repository import Repository, RepositoryOptions
 from tfapp.serving.rest import Page, RestApp, RestOptions
 from tfapp.serving.rpc import RpcOptions, add_services, make_server
@@ -170,8 +171,15 @@ class ModelServer:
             bound_socket("rest_api_port", flags.rest_api_port),
             limits=HttpLimits(body_bytes=options.body_limit),
             tls=encrypted.context if encrypted else None,
+            readers=self._readers(app, rest),
         )
         return app, server
+
+    def _readers(self, app: RestApp, rest: RestOptions) -> MakeReaders | None:
+        processes = min(self._options.rest_readers, most_readers())
+        if not processes or not rest.in_loop or rest.gzip:
+            return None
+        return functools.partial(Readers, ReaderOptions(processes), app)
 
     def _pages(self) -> dict[str, Page]:
         metrics = self._metrics

@@ -46,6 +46,22 @@ class Uptake:
         self.look()
         return self.complete and _SYSTEM_TELLS
 
+    def unread(self) -> int:
+        """Returns how many bytes of the client's wait to be read; 0 where that cannot be told."""
+        connection = self._transport.get_extra_info("socket")
+        if sys.platform == "win32" or connection is None:
+            return 0
+        import fcntl
+        import termios
+
+        try:
+            found: int = struct.unpack(
+                "i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
+            )[0]
+        except (OSError, ValueError):  # it was closed meanwhile
+            return 0
+        return found
+
 
 def _arrived(connection: socket.socket | None) -> tuple[int, int]:
     """Returns how much has arrived at the other end, and how much the system still keeps.
