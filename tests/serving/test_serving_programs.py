@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from programs_for_tests import program
 
@@ -9,6 +11,7 @@ load = program("serving_load")
 clients = program("serving_clients")
 answers = program("serving_answers")
 broken_versions = program("serving_broken_versions")
+crowd = program("serving_crowd")
 hostile = program("hostile_requests")
 serving_hostile = program("serving_hostile")
 shutdown = program("serving_shutdown")
@@ -118,6 +121,14 @@ def test_the_server_ends_without_a_request_lost(folder, report):
     load.write_version(base, 1)
     with load.Server(base, ("--model_name=ended", f"--model_base_path={base}")) as ending:
         shutdown.end_under_load(ending, "ended", 3, report)
+
+
+def test_a_crowd_loses_nothing_while_versions_are_swapped_and_at_the_end(folder, report):
+    base = folder / "crowded"
+    base.mkdir()
+    load.write_version(base, 1)
+    with load.Server(base, ("--model_name=crowded", f"--model_base_path={base}")) as crowded:
+        asyncio.run(crowd.swap_under_crowd(crowded, base, 3, 24, report))
 
 
 def test_a_requirement_that_is_missed_ends_a_program_with_3(capsys):
