@@ -18,6 +18,7 @@ from rest_for_tests import HALF, load_models
 from test_reader_client import NOT_READ
 
 from tfapp.serving import readers
+from tfapp.serving.http1 import HttpLimits
 from tfapp.serving.http_server import HttpServer
 from tfapp.serving.observing import Observer
 from tfapp.serving.ports import bound_socket
@@ -46,10 +47,12 @@ def models(tmp_path_factory):
 
 
 @contextmanager
-def serving(app: RestApp, options: ReaderOptions | None = AT_ONCE) -> Iterator[tuple]:
+def serving(
+    app: RestApp, options: ReaderOptions | None = AT_ONCE, limits: HttpLimits | None = None
+) -> Iterator[tuple]:
     bound = bound_socket("rest_api_port", 0)
     make = None if options is None else functools.partial(Readers, options, app)
-    server = HttpServer(app, bound, readers=make)
+    server = HttpServer(app, bound, limits=limits, readers=make)
     server.start()
     try:
         yield server, bound.getsockname()[1]
@@ -347,6 +350,41 @@ def test_the_end_of_one_ends_its_connections_and_no_others(app, monkeypatch, cap
 
     assert "connections cut off: 1" in caplog.text
     assert not process.is_running()
+
+
+def test_who_is_away_counts_and_may_come_back(app):
+    with serving(app, limits=HttpLimits(connections=1)) as (_, port), Client(port) as client:
+        hand_over(client)
+        for _ in range(3):
+            with Client(port) as other:
+                assert other.read()[0] == 503
+            assert client.ask(request(HALF))[0] == 200
+
+
+def test_a_connection_that_cannot_be_sent_is_served_where_it_is(app, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise OSError("too many files")
+
+    monkeypatch.setattr(readers, "send_socket", refuse)
+    with serving(app) as (server, port), Client(port) as client:
+        for _ in range(20):
+            np.testing.assert_array_equal(predictions(client.ask(PREDICT)), X / 2 + 2)
+            time.sleep(0.05)
+        assert server.is_alive()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_connection_that_cannot_be_taken_back_is_cut_off_and_told_of(app, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise OSError("too many files")
+
+    with serving(app) as (server, port), Client(port) as client:
+        hand_over(client)
+        monkeypatch.setattr(readers, "take_socket", refuse)
+        client.sendall(request(HALF))
+        until(lambda: server.open_connections() == 0)
+        assert server.is_alive()
+    assert "a connection is cut off: too many files" in caplog.text
 
 
 class Asking(threading.Thread):
