@@ -228,6 +228,19 @@ class RestApp:
         began: float | None = None,
         answered: Callable[[], None] = lambda: None,
     ) -> bool:
+        """Answers a request that was read, in the event loop if it is known to be quick.
+
+        Args:
+            ongoing: The request.
+            route: What is asked for.
+            request: As it came; without its body if another process has read that.
+            content: What the body holds.
+            began: When reading began here, as `time.perf_counter` tells it; now if not given.
+            answered: Is called after the answer.
+
+        Returns:
+            Whether it is answered, at once or at the end of this turn of the loop.
+        """
         began, record = began or time.perf_counter(), ongoing.record
         key = request.path, content.signature
         if self._seconds.get(key, _UNKNOWN)[1] >= _SHORT_SECONDS:
