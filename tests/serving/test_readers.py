@@ -361,8 +361,21 @@ def test_who_is_away_counts_and_may_come_back(app):
             assert client.ask(request(HALF))[0] == 200
 
 
+def test_numbers_of_connections_begin_anew_and_pass_over_those_in_use(app, monkeypatch):
+    monkeypatch.setattr(readers, "_MOST_NUMBERS", 2)
+    with ExitStack() as stack, serving(app) as (_, port):
+        stays = hand_over(stack.enter_context(Client(port)))
+        for _ in range(3):
+            with Client(port) as goes:
+                hand_over(goes)
+                assert stays.ask(PREDICT) == goes.ask(PREDICT)
+
+
 def test_a_connection_that_cannot_be_sent_is_served_where_it_is(app, monkeypatch, caplog):
-    def refuse(*_: object) -> None:
+    tried = []
+
+    def refuse(*asked: object) -> None:
+        tried.append(asked)
         raise OSError("too many files")
 
     monkeypatch.setattr(readers, "send_socket", refuse)
@@ -371,6 +384,7 @@ def test_a_connection_that_cannot_be_sent_is_served_where_it_is(app, monkeypatch
             np.testing.assert_array_equal(predictions(client.ask(PREDICT)), X / 2 + 2)
             time.sleep(0.05)
         assert server.is_alive()
+    assert tried
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 

@@ -47,7 +47,7 @@ class ReaderOptions:
     """When requests are read by other processes.
 
     With fewer clients the way there and back costs more than is gained: on two cores, four of them
-    got as many answers as without, six a twentieth more, eight a sixth.
+    got as many answers as without, six a twentieth more, eight an eighth.
 
     Attributes:
         processes: How many there are at most.
@@ -87,9 +87,9 @@ class Returned(NamedTuple):
     """
 
     socket: socket.socket
-    received: bytes = b""
-    answer: HttpAnswer | None = None
-    stays: bool = False
+    received: bytes
+    answer: HttpAnswer | None
+    stays: bool
 
 
 Adopt = Callable[[Returned], None]
@@ -293,7 +293,7 @@ class _Reader(asyncio.Protocol):
         except OSError as error:
             log.error("a connection is cut off: %s", error)
             return
-        self._adopt(Returned(returned, content[1:], answer, stays=bool(content[0])))
+        self._adopt(Returned(returned, content[1:], answer, bool(content[0])))
 
     def _take_question(self, number: int, question: ReadQuestion) -> None:
         reply = functools.partial(self._answer, number)
